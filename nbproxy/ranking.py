@@ -1,0 +1,105 @@
+"""The nouns of information retrieval, with no JSON and no HTTP in them."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+Role = Literal["served", "shadow", "replay"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One returned document.
+
+    :ivar index: the index that holds it; with ``doc_id`` its identity.
+    :ivar rank: upstream's, absolute, from 1 (the offset is counted).
+    :ivar score: upstream's, None where it gave none.
+    :ivar text: the exact string a model reads; None: the document has none.
+    :ivar source: the document's fields (``_source``), for callables that want more than text.
+    """
+
+    index: str | None
+    doc_id: str | None
+    rank: int
+    score: float | None = None
+    text: str | None = None
+    source: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A recognised search.
+
+    :ivar query: its text.
+    :ivar offset: the first hit asked for, from 0.
+    :ivar size: how many hits the client wants.
+    :ivar fields: the fields it searched, boosts removed, wildcards kept; empty: no particular ones.
+    :ivar index: the index expression of the path as written; None: none.
+    :ivar ubi_query_id: the User Behavior Insights id of this search event.
+    """
+
+    query: str
+    offset: int = 0
+    size: int = 10
+    fields: tuple[str, ...] = ()
+    index: str | None = None
+    ubi_query_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """One system's order of one search's hits: what becomes rows of ``session.hits``.
+
+    ``hits``, ``scores``, ``ranks`` and ``returned`` run in parallel, in upstream's order.
+
+    :ivar scores: the model's, None where the model gave none.
+    :ivar ranks: the place in this order, absolute, from 1.
+    :ivar returned: whether the client got the hit.
+    """
+
+    role: Role
+    model: str | None
+    model_fingerprint: str | None
+    hits: tuple[Hit, ...]
+    scores: tuple[float | None, ...]
+    ranks: tuple[int, ...]
+    returned: tuple[bool, ...]
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Scores a query's hits, higher is better.
+
+    ``score`` returns one finite real number for each hit, in the order of ``hits``.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def score(self, query: str, hits: Sequence[Hit]) -> Sequence[float]: ...
+
+
+def normalized(query: str) -> str:
+    """A query text as two searches are compared by: NFC, casefolded, white space collapsed and stripped."""
+    return " ".join(unicodedata.normalize("NFC", query).casefold().split())
+
+
+def query_hash(query: str) -> str:
+    """The ``query_id`` of a search that brings none: ``q-`` and 16 hex digits of SHA-256 (contract §3)."""
+    return "q-" + hashlib.sha256(normalized(query).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def reorder(scores: Sequence[float | None]) -> list[int]:
+    """Positions best first: by score, equal scores in the order given, unscored ones last in the order given.
+
+    >>> reorder([0.1, None, 0.9, 0.1])
+    [2, 0, 3, 1]
+    """
+    return sorted(range(len(scores)), key=lambda i: (scores[i] is None, -(scores[i] or 0.0)))
