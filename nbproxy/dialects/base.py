@@ -1,0 +1,89 @@
+"""What a dialect is: four pure functions that know the JSON shape of one engine's search API.
+
+Laws, which the pipeline relies on and the property tests hold:
+
+1. Nothing here raises on bytes from outside: ``read_search`` answers with a reason, ``read_hits`` with :class:`Unreadable`.
+2. ``widen`` changes the window and what is shown of a hit, and nothing else of a request.
+3. ``write_hits`` copies upstream's bytes; it never encodes a hit anew.
+4. Request and answer bodies are plain JSON bytes here: content codings are undone before and put back after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..messages import Request
+from ..ranking import Hit, Search
+from ..settings import FieldsSetting
+
+
+class Unreadable(Exception):
+    """An answer whose hits cannot be found safely (duplicate keys, not JSON, over-deep …); the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Widened:
+    """A search asked for its first ``max(depth, offset + size)`` hits.
+
+    :ivar request: what goes upstream; the client's own object where nothing needed changing.
+    :ivar undo: the dialect's own note of what was added for the model and must be taken out of the answer
+        again; None: nothing.
+    """
+
+    request: Request
+    undo: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer's hits and where their bytes lie.
+
+    :ivar body: upstream's bytes.
+    :ivar hits: in upstream's order.
+    :ivar spans: (start, end) in ``body`` of each hit.
+    :ivar undo: handed on from :class:`Widened`.
+    """
+
+    body: bytes
+    hits: tuple[Hit, ...]
+    spans: tuple[tuple[int, int], ...]
+    undo: Any = None
+
+
+class Dialect(Protocol):
+    """One engine's search API."""
+
+    @property
+    def name(self) -> str: ...
+
+    def is_search(self, method: str, target: str) -> bool:
+        """Whether this is a search of the dialect's, left alone or not. On the hot path: every request is asked."""
+        ...
+
+    def index_of(self, target: str) -> str | None:
+        """The path's index expression as written, None for none."""
+        ...
+
+    def read_search(self, request: Request) -> Search | str:
+        """The search, or the one word (contract §4) why it is left alone."""
+        ...
+
+    def widen(self, request: Request, search: Search, depth: int, fields: FieldsSetting = None) -> Widened:
+        """Ask for the first ``max(depth, offset + size)`` hits from 0, with the fields that the model reads."""
+        ...
+
+    def read_hits(
+        self, body: bytes, search: Search, fields: FieldsSetting = None, *, offset: int = 0, undo: Any = None
+    ) -> Answer:
+        """The hits of an answer. ``offset`` is the first hit's place: 0 for a widened search.
+
+        :raises Unreadable: the hits cannot be found safely.
+        """
+        ...
+
+    def write_hits(self, answer: Answer, order: Sequence[int]) -> bytes:
+        """Upstream's bytes with its array of hits holding ``order`` (positions in ``answer.hits``) and nothing else,
+        and without what was added for the model."""
+        ...
