@@ -1,0 +1,312 @@
+"""One client's connection: reads requests one at a time, hands each to a handler, keeps to the time limits.
+
+Law: a request is read only when the exchange before it has ended, so pipelined requests are answered in order; what a
+client sends ahead waits in the socket (reading stops beyond a small buffer).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Protocol
+
+import msgspec
+
+from .errors import ClientFault, HttpFault
+from .settings import Limits
+from .wire import End, RequestHead, RequestReader
+
+HIGH_WATER = 1 << 18
+_AHEAD = 1 << 16
+_LINGER_S = 1.0
+
+STATUS_TEXT = {
+    200: "OK", 202: "Accepted", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
+    408: "Request Timeout", 414: "URI Too Long", 421: "Misdirected Request", 431: "Request Header Fields Too Large",
+    500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
+}  # fmt: skip
+
+
+class Handler(Protocol):
+    """Who answers a request. Callbacks on the loop's thread."""
+
+    def on_body(self, data: bytes) -> None: ...
+    def on_body_end(self, trailers: bytes) -> None: ...
+    def on_client_blocked(self, blocked: bool) -> None: ...
+
+    def on_client_gone(self) -> None:
+        """The connection is lost; nothing more can be written."""
+        ...
+
+    def on_fault(self, fault: HttpFault) -> None:
+        """The rest of the request cannot be had: answer so, if no answer has begun, and end the connection."""
+        ...
+
+
+class TunnelEnd(Protocol):
+    """Who takes a client's bytes after a switch of protocols; empty ones: the client has ended its side."""
+
+    def on_tunnel_data(self, data: bytes) -> None: ...
+
+
+class Lobby(Protocol):
+    """What a client's connection needs of the proxy that accepted it."""
+
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def stopping(self) -> bool: ...
+    def admit(self, client: ClientConnection) -> bool: ...
+    def dismiss(self, client: ClientConnection) -> None: ...
+    def dispatch(self, client: ClientConnection, head: RequestHead) -> None:
+        """Give the request to a handler, by :meth:`ClientConnection.hand_over`."""
+        ...
+
+    def refused(self, client: ClientConnection, fault: ClientFault) -> None: ...
+
+
+class ClientConnection(asyncio.Protocol):
+    """A client's connection."""
+
+    def __init__(self, lobby: Lobby) -> None:
+        self._lobby = lobby
+        self._reader = RequestReader(lobby.limits)
+        self._handler: Handler | None = None
+        self._reading_body = False
+        self._held = False  # the handler takes no more of the body for now
+        self._paused = False
+        self._half_closed = False
+        self._lingering_until: float | None = None
+        self._tunnel: TunnelEnd | None = None
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self.gone = False
+        self.blocked = False
+        self.peer: str | None = None
+        self.touched = 0.0  # of the loop's clock: the last byte of what is being waited for
+        self.t0 = 0.0  # of perf_counter: the request's first byte
+
+    # -- what handlers use
+
+    def write(self, data: bytes) -> None:
+        if not self.gone:
+            self.touched = self._now()
+            self.transport.write(data)
+
+    def hold(self, held: bool) -> None:
+        """The handler takes no more of the body for now, or does again."""
+        self._held = held
+        if not held:
+            self.touched = self._now()
+            self._pump()
+        self._adjust()
+
+    def hand_over(self, handler: Handler) -> None:
+        """Another handler goes on with this exchange."""
+        self._handler = handler
+
+    @property
+    def body_pending(self) -> bool:
+        """Whether the request's body has not been read to its end."""
+        return self._reading_body
+
+    def finish(self, keep: bool) -> None:
+        """The exchange has ended, its answer is written. ``keep``: the connection may serve another."""
+        self._handler = None
+        self.touched = self._now()
+        if not keep or self._reading_body or self._lobby.stopping:
+            self.linger()
+            return
+        self._held = False
+        asyncio.get_running_loop().call_soon(self._resume)
+
+    def answer(self, status: int, body: bytes, *, fields: bytes = b"", head_only: bool = False, keep: bool = True) -> bytes:
+        """Write an answer of our own, JSON. Returns its field lines."""
+        keep = keep and not self._reading_body and not self._lobby.stopping
+        block = b"Content-Type: application/json\r\nContent-Length: %d\r\n%b%b" % (
+            len(body), fields, b"" if keep else b"Connection: close\r\n"
+        )  # fmt: skip
+        line = b"HTTP/1.1 %d %b\r\n" % (status, STATUS_TEXT.get(status, "").encode())
+        self.write(line + block + b"\r\n" + (b"" if head_only else body))
+        return block
+
+    def linger(self) -> None:
+        """Close, but let the client read the answer first: closing at once while it still sends would reset the
+        connection and could destroy the answer on its way (RFC 9112 §9.6)."""
+        if self.gone or self._lingering_until is not None:
+            return
+        self._lingering_until = self._now() + _LINGER_S
+        if self._half_closed or self.transport.is_closing():
+            self.transport.close()
+            return
+        with contextlib.suppress(OSError, NotImplementedError):
+            self.transport.write_eof()
+        self._adjust()
+
+    def tunnel(self, end: TunnelEnd) -> None:
+        """From now on this connection speaks another protocol."""
+        self._tunnel = end
+        if data := self._reader.drain():
+            end.on_tunnel_data(data)
+
+    def end_tunnel(self) -> None:
+        """The other side has ended; end ours once what was written is out."""
+        if self._half_closed:
+            self.transport.close()
+        elif not self.gone:
+            with contextlib.suppress(OSError, NotImplementedError):
+                self.transport.write_eof()
+
+    def cut(self, *, hard: bool = False) -> None:
+        """End the connection so that the client sees that the answer is not whole. ``hard``: by a reset."""
+        if not self.gone:
+            self.transport.abort() if hard else self.transport.close()
+
+    # -- what the loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+        peer = transport.get_extra_info("peername")
+        self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else None
+        self._now = asyncio.get_running_loop().time
+        self.touched = self._now()
+        if not self._lobby.admit(self):
+            self.answer(503, error_body(ClientFault("too many connections", status=503, type="nbproxy_limit")), keep=False)
+            self.linger()
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingering_until is not None:
+            return
+        if self._tunnel is not None:
+            self._tunnel.on_tunnel_data(data)
+            return
+        if self._handler is None:
+            if not self._reader.started:
+                self.t0 = time.perf_counter()
+                self.touched = self._now()  # a head has so long from its first byte
+        else:
+            self.touched = self._now()
+        self._reader.receive(data)
+        self._pump()
+        self._adjust()
+
+    def _resume(self) -> None:
+        """Go on with what the client sent ahead."""
+        if self.gone or self._handler is not None:
+            return
+        self.t0 = time.perf_counter()
+        self._pump()
+        self._adjust()
+        if self._half_closed and self._handler is None and not self.gone:
+            self.transport.close()
+
+    def _pump(self) -> None:
+        try:
+            while not self._held and self._lingering_until is None and not self.gone:
+                if self._handler is not None and not self._reading_body:
+                    return
+                event = self._reader.next()
+                if event is None:
+                    return
+                self._take(event)
+        except ClientFault as fault:
+            self._refuse(fault)
+
+    def _take(self, event: RequestHead | bytes | End) -> None:
+        if isinstance(event, bytes):
+            if self._handler is not None:
+                self._handler.on_body(event)
+        elif isinstance(event, End):
+            self._reading_body = False
+            if self._handler is not None:
+                self._handler.on_body_end(event.trailers)
+        else:
+            self._reading_body = True
+            self._lobby.dispatch(self, event)
+
+    def _refuse(self, fault: ClientFault) -> None:
+        """What the client sends is of no use: it is told so, if no answer has begun, and the connection closes."""
+        if self._handler is not None:
+            self._handler.on_fault(fault)
+        else:
+            self._lobby.refused(self, fault)
+            self.linger()
+
+    def _adjust(self) -> None:
+        """Read from the socket just while what comes has somewhere to go."""
+        full = self._reader.pending > _AHEAD and (self._held or (self._handler is not None and not self._reading_body))
+        if full != self._paused and not self.gone and not self.transport.is_closing():
+            self._paused = full
+            self.transport.pause_reading() if full else self.transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        self._half_closed = True
+        if self._tunnel is not None:
+            self._tunnel.on_tunnel_data(b"")
+            return True
+        if self._lingering_until is not None or (self._handler is None and not self._reader.pending):
+            return False
+        if self._handler is None or self._reading_body:
+            if self._handler is None or not self._held:
+                return self._eof_inside_a_request()
+        return True  # it has said all it wants, and waits for the answer
+
+    def _eof_inside_a_request(self) -> bool:
+        if self._handler is not None:
+            handler, self._handler = self._handler, None
+            handler.on_client_gone()
+        self.cut(hard=True)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone = True
+        self._lobby.dismiss(self)
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.on_client_gone()
+
+    def pause_writing(self) -> None:
+        self.blocked = True
+        if self._handler is not None:
+            self._handler.on_client_blocked(True)
+
+    def resume_writing(self) -> None:
+        self.blocked = False
+        self.touched = self._now()
+        if self._handler is not None:
+            self._handler.on_client_blocked(False)
+
+    # -- time
+
+    def sweep(self, now: float) -> None:
+        """End what has waited too long; called now and then."""
+        limits = self._lobby.limits
+        if self._lingering_until is not None:
+            if now > self._lingering_until and not self.blocked:
+                self.transport.abort()
+        elif self._handler is None:
+            if self._reader.started:
+                if _over(now, self.touched, limits.head_s):
+                    self._refuse(ClientFault("the request head took too long", status=408, type="nbproxy_limit"))
+            elif _over(now, self.touched, limits.idle_s):
+                self.transport.close()
+        elif self._reading_body and not self._held:
+            if _over(now, self.touched, limits.body_s):
+                self._refuse(ClientFault("the request body took too long", status=408, type="nbproxy_limit"))
+        elif self.blocked and _over(now, self.touched, limits.idle_s):
+            self.transport.abort()  # it reads nothing of its answer
+
+    @property
+    def idle(self) -> bool:
+        return self._handler is None
+
+
+def _over(now: float, since: float, limit: float | None) -> bool:
+    return limit is not None and now - since > limit
+
+
+def error_body(fault: HttpFault) -> bytes:
+    """Contract §7: Elasticsearch's shape."""
+    cause = {"type": fault.type, "reason": fault.reason}
+    return msgspec.json.encode({"error": {"root_cause": [cause], **cause}, "status": fault.status})

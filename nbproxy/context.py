@@ -1,0 +1,69 @@
+"""What the parts of a running server share, on its loop's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .background import Worker
+from .dialects import Dialect
+from .exchange import Exchange
+from .ranking import Ranking
+from .settings import Limits, Settings
+from .stats import Stats
+from .upstream import Pool
+
+
+class Sink(Protocol):
+    """Where finished exchanges go: the recorder's side that the server sees."""
+
+    def append(self, exchange: Exchange) -> None: ...
+
+    def append_ranking(
+        self, exchange_id: str, part: int | None, query_id: str | None, query: str | None, ranking: Ranking
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorNote:
+    """One entry of ``session.errors``. ``time`` is epoch seconds, UTC."""
+
+    time: float
+    where: str
+    exchange_id: str | None
+    type: str
+    message: str
+
+
+@dataclass
+class Context:
+    """One proxy's state. ``settings`` is the one reference that a live change replaces."""
+
+    settings: Settings
+    limits: Limits
+    dialects: tuple[Dialect, ...]
+    sink: Sink
+    pool: Pool
+    spawn: Callable[[Coroutine[Any, Any, None]], Any]
+    host_header: str = "upstream"
+    stats: Stats = field(default_factory=Stats)
+    errors: deque[ErrorNote] = field(default_factory=lambda: deque(maxlen=1000))
+    error_count: int = 0
+    heavy: Worker = field(default_factory=lambda: Worker("nbproxy-heavy"))
+    shadowing: Callable[..., None] | None = None
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def record(self, exchange: Exchange) -> None:
+        """A finished exchange."""
+        self.stats.count(exchange)
+        self.sink.append(exchange)
+
+    def note(self, where: str, exchange_id: str | None, error: BaseException | str) -> None:
+        """An error that does not stop us. Appending to a deque is safe from any thread."""
+        kind = type(error).__name__ if isinstance(error, BaseException) else "Note"
+        self.error_count += 1
+        self.errors.append(ErrorNote(time.time(), where, exchange_id, kind, str(error) or kind))

@@ -1,0 +1,68 @@
+"""The models of a running session: loaded off the event loop, each with its worker, swapped by one reference."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from concurrent.futures import Future
+from typing import Any
+
+from .rerankers import as_reranker
+from .scoring import Scorer
+
+
+def load(source: Any, name: str | None = None, living: tuple[Scorer, ...] = ()) -> Scorer | None:
+    """What ``session.model = source`` serves: loaded and with a worker, or None.
+
+    :param living: scorers in use. The very same model object keeps its worker, as no model is ever called
+        concurrently with itself.
+    :raises ConfigError: ``source`` cannot be used as a model.
+    """
+    for scorer in living:
+        if source is scorer or (source is scorer.reranker and name in (None, scorer.name)):
+            return scorer
+    reranker = as_reranker(source, name=name) if name is not None else as_reranker(source)
+    if reranker is None:
+        return None
+    return next((scorer for scorer in living if scorer.reranker is reranker), None) or Scorer(reranker)
+
+
+def in_background(work: Callable[[], Any], name: str) -> Future[Any]:
+    """Run ``work`` on a daemon thread."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
+class Shelf(MutableMapping[str, Any]):
+    """``session.models`` and ``session.shadow``: name → model. Assigning loads under that name, and blocks."""
+
+    def __init__(self, read: Callable[[], Mapping[str, Any]], put: Callable[[Mapping[str, Any]], None]) -> None:
+        self._read, self._put = read, put
+
+    def __getitem__(self, name: str) -> Any:
+        return self._read()[name]
+
+    def __setitem__(self, name: str, source: Any) -> None:
+        self._put({**self._read(), name: source})
+
+    def __delitem__(self, name: str) -> None:
+        kept = dict(self._read())
+        del kept[name]
+        self._put(kept)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict(self._read()))
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return repr(dict(self._read()))

@@ -1,0 +1,101 @@
+"""What ``start`` takes, as one frozen value; which of it can change live is said by a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+from .settings import FieldsSetting, Limits, Timeouts
+
+LIVE = ("model", "depth", "fields", "min_score", "deadline")
+KEPT_WHERE_NONE = ("upstream", "record", "port")  # None on a running session means: keep
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of ``start``, each with its default (contract §1)."""
+
+    upstream: Any = None
+    name: str = "default"
+    host: str = "127.0.0.1"
+    port: int | None = None
+    model: Any = None
+    dialect: Any = None
+    depth: int = 50
+    fields: FieldsSetting = None
+    min_score: float | None = None
+    record: Any = None
+    deadline: float | None = 5.0
+    timeout: float | Timeouts | None = 30.0
+    drain: float = 5.0
+    limits: Limits = field(default_factory=Limits)
+    redact: Callable[..., Any] | None = None
+    verify: bool = True
+    ca: str | Path | None = None
+    cert: str | tuple[str, str] | None = None
+    fingerprint: str | None = None
+    auth: Any = None
+    headers: Mapping[str, str] | None = None
+    host_header: str = "upstream"
+
+    def __post_init__(self) -> None:
+        if self.host_header not in ("upstream", "preserve"):
+            raise ConfigError(f"host_header must be 'upstream' or 'preserve', not {self.host_header!r}")
+        if not isinstance(self.name, str) or not self.name:
+            raise ConfigError("name must be a non-empty string")
+        if not isinstance(self.limits, Limits):
+            raise ConfigError("limits must be an nbproxy.Limits")
+        if self.port is not None and not (isinstance(self.port, int) and 0 <= self.port < 65536):
+            raise ConfigError(f"port must be a number from 0 to 65535, or None, not {self.port!r}")
+        if self.redact is not None and not callable(self.redact):
+            raise ConfigError("redact must be callable: it takes an Exchange and returns one")
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """``timeout`` as :class:`Timeouts`: a number sets ``read``, ``connect`` stays."""
+        if isinstance(self.timeout, Timeouts):
+            return self.timeout
+        if self.timeout is not None and not (isinstance(self.timeout, (int, float)) and self.timeout > 0):
+            raise ConfigError(f"timeout must be a number of seconds, None, or an nbproxy.Timeouts, not {self.timeout!r}")
+        return Timeouts(read=self.timeout)
+
+
+class LeftOut:
+    """Stands for an argument that was not given; shows as its default, so that signatures read as the contract's."""
+
+    def __init__(self, default: Any) -> None:
+        self._default = default
+
+    def __repr__(self) -> str:
+        return repr(self._default)
+
+
+def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that were given."""
+    return {name: value for name, value in arguments.items() if not isinstance(value, LeftOut)}
+
+
+def changed(options: Options, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Which given arguments differ from a running session's."""
+    out = {}
+    for name, value in arguments.items():
+        if value is None and name in KEPT_WHERE_NONE:
+            continue
+        if not _same(getattr(options, name), value):
+            out[name] = value
+    return out
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    try:
+        return type(one) is type(other) and bool(one == other)
+    except Exception:  # a model's own __eq__ may do anything
+        return False
+
+
+NAMES = tuple(f.name for f in fields(Options))

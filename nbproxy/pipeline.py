@@ -1,0 +1,169 @@
+"""What to do with a search, and what to answer from its scores. Pure: no I/O, no clock, no threads.
+
+The policy of failing open lives here: whatever goes wrong with a model, the client gets upstream's order, and the
+exchange says why (contract §4's reasons).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .content import TooLarge, Undecodable, decode
+from .dialects import Answer, Dialect, Unreadable, Widened
+from .messages import Request
+from .ranking import Hit, Ranking, Reranker, Role, Search, query_hash, reorder
+from .settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A search that will be widened and reranked."""
+
+    search: Search
+    widened: Widened
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A search that is passed on untouched, and why. ``search`` is what could be read of it all the same."""
+
+    reason: str
+    search: Search | None = None
+
+
+def plan(dialect: Dialect, request: Request, settings: Settings, *, bypass: bool = False) -> Plan | Alone:
+    """What to do with a search request (its body decoded; see :func:`plain_request`)."""
+    search = dialect.read_search(request)
+    found = search if isinstance(search, Search) else None
+    if settings.model is None and not settings.shadow:
+        return Alone("no-model", found)
+    if bypass:
+        return Alone("bypass", found)
+    if not isinstance(search, Search):
+        return Alone(search)
+    if search.offset >= settings.depth:
+        return Alone("beyond-depth", search)
+    return Plan(search, dialect.widen(request, search, settings.depth, settings.fields))
+
+
+def plain_request(request: Request, limit: int | None) -> Request | Alone:
+    """The request with its body's content coding undone, or why it is left alone."""
+    coding = request.headers.get("content-encoding")
+    if coding is None or not request.body:
+        return request
+    try:
+        body = decode(request.body, coding, limit)
+    except Undecodable:
+        return Alone("encoding")
+    except TooLarge:
+        return Alone("too-large")
+    return Request(request.method, request.target, request.headers.without("content-encoding"), body)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a search is answered with: ``order`` are positions in the answer's hits, already cut to the page."""
+
+    order: tuple[int, ...]
+    ranking: Ranking
+    reranked: bool
+    reason: str | None = None
+    error: str | None = None
+
+
+def unranked(answer: Answer, search: Search, model: Reranker | None, reason: str | None, error: str | None = None,
+             *, reranked: bool = False, score: float | None = None) -> Outcome:
+    """Upstream's order, cut to the page; ``score`` stands for each hit."""
+    page = range(search.offset, min(search.offset + search.size, len(answer.hits)))
+    ranking = in_order(answer.hits, page, model, score=score)
+    return Outcome(tuple(page), ranking, reranked, reason, error)
+
+
+def in_order(hits: Sequence[Hit], page: range, model: Reranker | None, *, score: float | None = None) -> Ranking:
+    """Hits as upstream ranked them; those in ``page`` (positions) were returned."""
+    return Ranking(
+        role="served",
+        model=model.name if model else None,
+        model_fingerprint=model.fingerprint if model else None,
+        hits=tuple(hits),
+        scores=(score,) * len(hits),
+        ranks=tuple(hit.rank for hit in hits),
+        returned=tuple(i in page for i in range(len(hits))),
+    )
+
+
+def candidates(answer: Answer, depth: int) -> list[int]:
+    """Positions of the hits that a model is given: the first ``depth`` that have a text."""
+    return [i for i, hit in enumerate(answer.hits[:depth]) if hit.text is not None]
+
+
+def full_order(scores: Sequence[float | None], depth: int) -> list[int]:
+    """Positions in their new order: hits 0 … depth-1 by score, those without one last among them; beyond, as they are."""
+    return [*reorder(scores[:depth]), *range(min(depth, len(scores)), len(scores))]
+
+
+def all_ranked(
+    answer: Answer, depth: int, model: Reranker, positions: Sequence[int], scores: Sequence[float], role: Role = "served"
+) -> Ranking:
+    """The whole window in the order of ``scores`` (of the hits at ``positions``); nothing is marked as returned."""
+    by_place = _placed(len(answer.hits), positions, scores)
+    places = {position: rank for rank, position in enumerate(full_order(by_place, depth), 1)}
+    return Ranking(
+        role=role,
+        model=model.name,
+        model_fingerprint=model.fingerprint,
+        hits=answer.hits,
+        scores=tuple(math.nan if score is None and i < depth else score for i, score in enumerate(by_place)),
+        ranks=tuple(places[i] for i in range(len(answer.hits))),
+        returned=(False,) * len(answer.hits),
+    )
+
+
+def ranked(
+    answer: Answer, search: Search, settings: Settings, model: Reranker, positions: Sequence[int], scores: Sequence[float]
+) -> Outcome:
+    """The order by ``scores`` (of the hits at ``positions``), cut to the page; ``min_score`` shortens the page."""
+    by_place = _placed(len(answer.hits), positions, scores)
+    order = full_order(by_place, settings.depth)[search.offset : search.offset + search.size]
+    page = tuple(i for i in order if not _below(by_place[i], settings.min_score))
+    shown = set(page)
+    ranking = replace(
+        all_ranked(answer, settings.depth, model, positions, scores),
+        returned=tuple(i in shown for i in range(len(answer.hits))),
+    )
+    return Outcome(page, ranking, reranked=True)
+
+
+def _placed(n: int, positions: Sequence[int], scores: Sequence[float]) -> list[float | None]:
+    by_place: list[float | None] = [None] * n
+    for position, score in zip(positions, scores, strict=True):
+        by_place[position] = score
+    return by_place
+
+
+def _below(score: float | None, floor: float | None) -> bool:
+    return floor is not None and score is not None and score < floor
+
+
+def read_answer(dialect: Dialect, body: bytes, search: Search, settings: Settings, widened: Widened) -> Answer | None:
+    """A widened answer's hits, None where they cannot be read safely."""
+    try:
+        return dialect.read_hits(body, search, settings.fields, undo=widened.undo)
+    except Unreadable:
+        return None
+
+
+def as_answered(dialect: Dialect, body: bytes, search: Search, settings: Settings, model: Reranker | None) -> Ranking | None:
+    """The hits of an answer that was passed on untouched, None where they cannot be read."""
+    try:
+        hits = dialect.read_hits(body, search, settings.fields, offset=search.offset).hits
+    except Unreadable:
+        return None
+    return in_order(hits, range(len(hits)), model)
+
+
+def query_id(opaque_id: str | None, query: str) -> str:
+    """Contract §3: the client's ``X-Opaque-Id``, else the hash of the text."""
+    return opaque_id or query_hash(query)

@@ -1,0 +1,43 @@
+"""Binding a port, and saying who has it where that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+
+from .errors import ConfigError
+from .server import bind
+
+
+def bound(host: str, port: int | None) -> socket.socket:
+    """A bound socket.
+
+    :raises ConfigError: the port is somebody else's (named where the system tells), or the host is not ours.
+    """
+    try:
+        return bind(host, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"port {port} is in use{_owner(port)}; choose another, or leave port out") from None
+        raise ConfigError(f"cannot listen on {host}:{port}: {error}") from None
+    except OverflowError as error:
+        raise ConfigError(f"cannot listen on port {port}: {error}") from None
+
+
+def _owner(port: int | None) -> str:
+    """`` by NAME (process PID)``, or nothing where the system does not tell."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
+                if connection.pid:
+                    return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
+    return ""
+
+
+def own_hosts(host: str, port: int) -> frozenset[bytes]:
+    """The authorities that mean this proxy, for requests in absolute form."""
+    names = {host.lower(), "localhost", "127.0.0.1", "[::1]", socket.gethostname().lower()}
+    return frozenset(f"{f'[{name}]' if ':' in name and name[0] != '[' else name}:{port}".encode() for name in names)

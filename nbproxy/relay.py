@@ -1,0 +1,324 @@
+"""Pass-through: one exchange's bytes from client to upstream and back, as they come.
+
+Laws: a request goes upstream once, and again only if the reused connection closed before any byte of an answer and the
+request is safe (or a recognised search); a truncated answer never ends cleanly; each side is read only as fast as the
+other takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .client import ClientConnection, error_body
+from .context import Context
+from .drafts import Draft
+from .errors import HttpFault, UpstreamFault, UpstreamTimeout
+from .messages import Headers, Request
+from .upstream import Connection
+from .wire import Framing, RequestHead, ResponseHead, chunk, last_chunk, onward, persistence
+
+SAFE = frozenset(["GET", "HEAD", "OPTIONS", "TRACE"])
+_OURS = frozenset([b"x-nbproxy", b"x-nbproxy-model", b"http2-settings"])
+_LENGTH = frozenset([b"content-length"])
+_CODING = frozenset([b"transfer-encoding"])
+_NONE: frozenset[bytes] = frozenset()
+_EXPECT = frozenset([b"expect"])
+_FRAMED: dict[Framing, frozenset[bytes]] = {"none": _NONE, "length": _LENGTH, "chunked": _CODING, "close": _NONE}
+
+
+def request_block(context: Context, head: RequestHead, *, drop: frozenset[bytes] = frozenset()) -> bytes:
+    """A request's field lines as they go upstream, framing included as the client framed it."""
+    place = context.pool.origin
+    replace = {} if context.host_header == "preserve" and head.values(b"host") else {b"host": place.authority.encode()}
+    given = {name.lower().encode("latin-1") for name in place.fields}
+    block = head.forwarded(_OURS | drop | given & {b"authorization"}, replace, _FRAMED[head.framing])
+    if replace and not head.values(b"host"):
+        block = b"Host: %b\r\n" % place.authority.encode() + block
+    if place.fields:
+        block = _with_fields(block, place.fields)
+    if any(b"trailers" in value.lower() for value in head.values(b"te")):
+        block += b"TE: trailers\r\nConnection: TE\r\n"
+    return block
+
+
+def _with_fields(block: bytes, fields: Any) -> bytes:
+    headers = Headers.parse(block)
+    for name, value in fields.items():
+        headers = headers.with_value(name, value)
+    return headers.encode()
+
+
+def request_line(context: Context, head: RequestHead, target: str | None = None) -> bytes:
+    path = head.target if target is None else target
+    return f"{head.method} {context.pool.origin.prefix}{path} HTTP/1.1\r\n".encode("latin-1")
+
+
+def signed(context: Context, head: RequestHead, block: bytes, body: bytes, target: str | None = None) -> bytes:
+    """The field lines with what the signing callable adds, if there is one."""
+    sign = context.pool.origin.sign
+    if sign is None:
+        return block
+    path = context.pool.origin.prefix + (head.target if target is None else target)
+    return _with_fields(block, sign(Request(head.method, path, Headers.parse(block), body)))
+
+
+class Relay:
+    """One exchange that is passed through.
+
+    :param buffered: the part of the body that has been read already.
+    :param whole: ``buffered`` is all of it.
+    :param resend: the request may be sent again though its method is not safe.
+    :param on_finish: columns of the exchange, made when it has ended.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        client: ClientConnection,
+        draft: Draft,
+        *,
+        buffered: bytes = b"",
+        whole: bool = False,
+        trailers: bytes = b"",
+        resend: bool = False,
+        continued: bool = False,
+        on_finish: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        self._context, self._client, self._draft = context, client, draft
+        self._head = draft.head
+        self._buffered, self._whole, self._trailers = buffered, whole, trailers
+        self._replayable = whole and (resend or self._head.method in SAFE)
+        self._continued = continued
+        self._on_finish = on_finish
+        self._connection: Connection | None = None
+        self._request_done = False
+        self._response_done = False
+        self._discarding = False
+        self._tunnel = False
+        self._got_body = False
+        self._keep = False
+        self._framing: Framing = "none"
+        self._out: list[bytes] = []
+        self.answering = False
+        self.over = False
+
+    # -- the request
+
+    def start(self) -> None:
+        connection = self._context.pool.take()
+        if connection is not None:
+            self._begin(connection)
+        else:
+            self._client.hold(True)
+            self._context.spawn(self._connect())
+
+    async def _connect(self) -> None:
+        try:
+            connection = await self._context.pool.connect()
+        except UpstreamFault as fault:
+            self.on_failure(fault)
+            return
+        if self.over:
+            self._context.pool.give(connection)  # unused
+            return
+        self._begin(connection)
+        self._client.hold(False)
+
+    def _begin(self, connection: Connection) -> None:
+        self._connection = connection
+        connection.begin(self, self._head.method)
+        self._draft.sent()
+        block = request_block(self._context, self._head, drop=_EXPECT if self._continued else _NONE)
+        if self._whole:
+            block = signed(self._context, self._head, block, self._buffered)
+        if self._head.upgrade is not None:
+            block += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self._head.upgrade
+        pieces = [request_line(self._context, self._head), block, b"\r\n"]
+        if self._buffered:
+            pieces.append(chunk(self._buffered) if self._head.framing == "chunked" else self._buffered)
+        if self._whole and self._head.framing == "chunked":
+            pieces.append(last_chunk(self._trailers))
+        connection.write(b"".join(pieces))
+        if self._whole:
+            self._end_request()
+
+    def on_body(self, data: bytes) -> None:
+        self._draft.request.add(data)
+        self._got_body = True
+        if self._discarding or self._connection is None:
+            return
+        self._replayable = False
+        self._connection.write(chunk(data) if self._head.framing == "chunked" else data)
+
+    def on_body_end(self, trailers: bytes) -> None:
+        if self._head.framing == "chunked" and self._connection is not None and not self._discarding:
+            self._connection.write(last_chunk(trailers))
+        if not self._got_body:
+            self._replayable = self._head.method in SAFE
+        self._end_request()
+
+    def _end_request(self) -> None:
+        self._request_done = True
+        if self._response_done:
+            self._close()
+
+    def on_blocked(self, blocked: bool) -> None:
+        if not self._request_done or self._tunnel:
+            self._client.hold(blocked)
+
+    # -- the answer
+
+    def on_interim(self, head: ResponseHead) -> None:
+        if self._head.minor == 0 or (head.status == 100 and self._continued):
+            return
+        if head.status == 100:
+            self._continued = True
+        block = head.forwarded()
+        self._client.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, block))
+
+    def on_head(self, head: ResponseHead) -> None:
+        self.answering = True
+        self._draft.respond_as(head)
+        if head.status == 101:
+            self._switch(head)
+            return
+        block, self._framing = onward(head, self._head)
+        self._keep = self._head.keeps_alive() and self._framing != "close" and not self._unsent_body()
+        self._out += [block, persistence(self._head, self._keep), b"\r\n"]
+
+    def _unsent_body(self) -> bool:
+        """The client waits for a 100 (Continue) that will not come: whether it will send its body, nobody knows."""
+        return self._head.expects_continue and not (self._continued or self._got_body or self._whole)
+
+    def _switch(self, head: ResponseHead) -> None:
+        if self._head.upgrade is None:
+            self.answering = False
+            raise UpstreamFault("upstream switched protocols unasked")
+        self._tunnel = True
+        upgrade = head.value(b"upgrade") or self._head.upgrade
+        block = head.forwarded() + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
+        self._out += [b"HTTP/1.1 101 %b\r\n" % head.reason, block, b"\r\n"]
+        self.on_flush()
+        self._client.tunnel(self)
+
+    def on_data(self, data: bytes) -> None:
+        self._draft.response.add(data)
+        self._out.append(chunk(data) if self._framing == "chunked" else data)
+
+    def on_end(self, trailers: bytes) -> None:
+        self._draft.answered()
+        if self._framing == "chunked":
+            self._out.append(last_chunk(trailers))
+        self._response_done = True
+        self.on_flush()
+        if self._request_done or (self._unsent_body() and not self._keep):
+            self._close()
+
+    def on_flush(self) -> None:
+        """Write what has come together."""
+        if self._out:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self._client.write(data)
+            if self._client.blocked and self._connection is not None and not self._response_done:
+                self._connection.hold(True)
+
+    def on_client_blocked(self, blocked: bool) -> None:
+        if self._connection is not None and not self._response_done:
+            self._connection.hold(blocked)
+
+    def on_tunnel(self, data: bytes) -> None:
+        if not data:
+            self._client.end_tunnel()
+            return
+        self._draft.response.add(data)
+        self._client.write(data)
+        if self._client.blocked and self._connection is not None:
+            self._connection.hold(True)
+
+    def on_tunnel_data(self, data: bytes) -> None:
+        """The client's side of a tunnel; empty: it has ended."""
+        if self._connection is None:
+            return
+        if data:
+            self._draft.request.add(data)
+            self._connection.write(data)
+        else:
+            self._connection.finish_tunnel()
+
+    # -- the end
+
+    def _close(self, error: str | None = None) -> None:
+        if self.over:
+            return
+        self.over = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release(sent=self._request_done)
+        self._finish(error)
+        self._client.finish(self._keep)
+
+    def _finish(self, error: str | None) -> None:
+        self._draft.finish(error, **(self._on_finish() if self._on_finish else {}))
+
+    def on_failure(self, fault: UpstreamFault) -> None:
+        """Upstream cannot be reached, or its answer broke off."""
+        if self.over:
+            return
+        connection, self._connection = self._connection, None
+        if self._response_done:
+            self._discarding = True  # the answer stands; the rest of the request has nowhere to go
+            self._client.hold(False)
+        elif connection is not None and self._may_resend(connection, fault):
+            self._start_anew()
+        else:
+            self._context.note("upstream", self._draft.exchange_id, fault)
+            self.on_fault(fault)
+
+    def _may_resend(self, connection: Connection, fault: UpstreamFault) -> bool:
+        """Only where upstream closed an idle connection in the moment that we used it."""
+        untouched = connection.reused and not connection.answered and not isinstance(fault, UpstreamTimeout)
+        return untouched and self._replayable and self._request_done
+
+    def _start_anew(self) -> None:
+        self._whole, self._request_done = True, False
+        self._client.hold(True)
+        self._context.spawn(self._connect())
+
+    def on_fault(self, fault: HttpFault) -> None:
+        """Answer with an error of ours if no answer has begun; else cut it, so that it is seen to be cut."""
+        if self.over:
+            return
+        self.over = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        if self._tunnel:
+            self._finish(None)
+            self._client.cut()
+        elif self.answering:
+            self.on_flush()
+            self._finish(str(fault))
+            self._client.cut(hard=self._framing == "close")
+        else:
+            self._answer_fault(fault)
+
+    def _answer_fault(self, fault: HttpFault) -> None:
+        body, method = error_body(fault), self._head.method
+        keep = self._head.keeps_alive() and self._request_done
+        block = self._client.answer(fault.status, body, head_only=method == "HEAD", keep=keep)
+        self._draft.respond(fault.status, block)
+        if method != "HEAD":
+            self._draft.response.add(body)
+        self._finish(str(fault))
+        self._client.finish(keep)
+
+    def on_client_gone(self) -> None:
+        if self.over:
+            return
+        self.over = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        self._finish(None if self._tunnel else "the client closed the connection")

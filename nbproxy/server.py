@@ -1,0 +1,194 @@
+"""The listening side: accepts clients, says which handler answers a request, sweeps for what takes too long, drains.
+
+Everything here runs on the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from . import routes
+from .client import ClientConnection, error_body
+from .context import Context
+from .dialects import Dialect
+from .drafts import Draft
+from .errors import ClientFault
+from .exchange import Exchange, new_exchange_id
+from .relay import Relay
+from .searches import SearchExchange
+from .settings import Limits, Settings
+from .wire import RequestHead
+
+_SWEEP_S = 0.25
+_BACKLOG = 4096
+_REFUSED_METHODS = frozenset(["CONNECT"])
+
+
+class Server:
+    """Accepts clients on one listening socket, for one :class:`Context`."""
+
+    def __init__(self, context: Context, desk: routes.Desk, own_hosts: frozenset[bytes]) -> None:
+        self.context = context
+        self._desk = desk
+        self._own_hosts = own_hosts
+        self._clients: set[ClientConnection] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._listening: asyncio.Server | None = None
+        self.stopping = False
+
+    async def listen(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(lambda: ClientConnection(self), sock=listener, backlog=_BACKLOG)
+        self._sweep()
+
+    async def stop(self, drain: float) -> None:
+        """Accept nobody, let exchanges in flight end for at most ``drain`` seconds, drop the rest."""
+        self.stopping = True
+        if self._listening is not None:
+            self._listening.close()
+        end = time.monotonic() + drain
+        while self._clients and time.monotonic() < end:
+            for client in [client for client in self._clients if client.idle]:
+                client.linger()
+            await asyncio.sleep(0.01)
+        for client in list(self._clients):
+            client.cut(hard=True)
+        self.context.pool.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await asyncio.sleep(0)
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for client in list(self._clients):
+            client.sweep(now)
+        self.context.pool.sweep()
+        self._sweeper = loop.call_later(_SWEEP_S, self._sweep)
+
+    @property
+    def sockets(self) -> list[Any]:
+        """Everything open, for a fork's child to close."""
+        clients = [client.transport.get_extra_info("socket") for client in self._clients]
+        return [*clients, *self.context.pool.sockets]
+
+    # -- Lobby
+
+    @property
+    def limits(self) -> Limits:
+        return self.context.limits
+
+    def admit(self, client: ClientConnection) -> bool:
+        most = self.limits.connections
+        self._clients.add(client)
+        return most is None or len(self._clients) <= most
+
+    def dismiss(self, client: ClientConnection) -> None:
+        self._clients.discard(client)
+
+    def refused(self, client: ClientConnection, fault: ClientFault) -> None:
+        """A request that could not be read: answered, and recorded as far as it is known."""
+        block = client.answer(fault.status, error_body(fault), keep=False)
+        body = error_body(fault)
+        self.context.record(
+            Exchange(
+                exchange_id=new_exchange_id(),
+                started=time.time_ns() // 1000,
+                client=client.peer,
+                method="",
+                target="",
+                status=fault.status,
+                response_head=block,
+                response_body=body,
+                bytes_out=len(body),
+                error=str(fault),
+            )
+        )
+
+    def dispatch(self, client: ClientConnection, head: RequestHead) -> None:
+        """Give a request to one of our routes, to a search, or to a relay."""
+        self._check(head)
+        context, settings, target = self.context, self.context.settings, head.target
+        if routes.is_own(target):
+            draft = Draft(context.record, client.peer, head, settings, "own", client.t0)
+            client.hand_over(routes.OwnExchange(context, client, draft, self._desk))
+            return
+        handler: Relay | SearchExchange
+        dialect = self._dialect_of(head.method, target)
+        if dialect is None:
+            handler = Relay(context, client, Draft(context.record, client.peer, head, settings, "pass", client.t0))
+        else:
+            settings = self._picked(settings, head)
+            whole = (self.limits.search_bytes, self.limits.answer_bytes)
+            draft = Draft(context.record, client.peer, head, settings, "search", client.t0, keep=whole)
+            bypass = (head.value(b"x-nbproxy") or b"").lower() == b"off"
+            handler = SearchExchange(context, client, draft, dialect, bypass=bypass)
+        client.hand_over(handler)
+        handler.start()
+
+    def _check(self, head: RequestHead) -> None:
+        if head.method in _REFUSED_METHODS:
+            raise ClientFault(f"{head.method} is not served", status=405, type="nbproxy_bad_method")
+        if head.authority is not None and head.authority.lower() not in self._own_hosts:
+            raise ClientFault("this proxy speaks to its own upstream only", status=421)
+
+    def _dialect_of(self, method: str, target: str) -> Dialect | None:
+        for dialect in self.context.dialects:
+            if dialect.is_search(method, target):
+                return dialect
+        return None
+
+    def _picked(self, settings: Settings, head: RequestHead) -> Settings:
+        """The settings with the model that the client picked."""
+        name = head.value(b"x-nbproxy-model")
+        if name is None:
+            return settings
+        model = settings.models.get(name.decode("latin-1"))
+        if model is None:
+            known = ", ".join(settings.models) or "none"
+            raise ClientFault(
+                f"no model is called {name.decode('latin-1')!r} here; known: {known}", type="nbproxy_unknown_model"
+            )
+        return replace(settings, model=model)
+
+
+def bind(host: str, port: int | None) -> socket.socket:
+    """A bound socket, not yet listening. ``port`` None or 0: a free one.
+
+    :raises OSError: it cannot be bound.
+    """
+    family, kind, proto, _, address = socket.getaddrinfo(
+        host, port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, proto)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError, AttributeError):
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def spawner() -> tuple[set[asyncio.Task[None]], Any]:
+    """A ``spawn`` that keeps its tasks alive until they have ended."""
+    tasks: set[asyncio.Task[None]] = set()
+    loop = asyncio.get_running_loop()
+
+    def spawn(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = loop.create_task(coroutine)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        return task
+
+    return tasks, spawn

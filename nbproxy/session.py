@@ -1,0 +1,560 @@
+"""Put together: what ``nbproxy.start()`` returns."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from . import __version__
+from .background import SWITCH_INTERVAL, LoopThread
+from .context import Context, ErrorNote
+from .controls import Line, Place, Sight, Snapshot, State
+from .dialects import find
+from .errors import ConfigError, SessionClosed
+from .exchange import Exchange
+from .models import Shelf, in_background, load
+from .options import Options
+from .ports import bound, own_hosts
+from .ranking import Ranking
+from .recorder import Recorder, default_directory
+from .recording import Recorded
+from .scoring import Scorer
+from .server import Server, spawner
+from .settings import FieldsSetting, Settings
+from .shadows import Shadows
+from .upstream import Pool, origin
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("nbproxy")
+_STOP_MARGIN_S = 0.8
+
+
+class Session(Recorded):
+    """A proxy in front of one upstream, on a background thread, with its recording.
+
+    Made by :func:`nbproxy.start`. Settable live: ``model``, ``models``, ``shadow``, ``depth``, ``fields``,
+    ``min_score``, ``deadline``. Calls block and are thread-safe; from async code use ``asyncio.to_thread``.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._state: State = "starting"
+        self._session_id = uuid.uuid4().hex[:12]
+        self._token = secrets.token_urlsafe(24)
+        self._started = time.monotonic()
+        self._stopped = threading.Event()
+        self._panel: Any = None
+        self._listener: socket.socket | None = None
+        self._recorder = self._make_recorder(options.record)
+        self._settings = self._load_settings(options)  # before the port is bound: imports stall every thread
+        self._thread = LoopThread(f"nbproxy-{options.name}")
+        self._thread.start()
+        SWITCH_INTERVAL.acquire()
+        try:
+            self._open(options)
+        except BaseException:
+            self._shut(0)
+            raise
+
+    # -- putting together
+
+    def _make_recorder(self, record: Any) -> Recorder:
+        if record is False:
+            directory = None
+        elif record is None or record is True:
+            directory = default_directory(self._options.name, self._session_id)
+        else:
+            directory = Path(getattr(record, "path", record))
+        recorder = Recorder(
+            directory, session_id=self._session_id, redact=self._options.redact, on_error=self._recording_error
+        )
+        self._write_token(directory)
+        return recorder
+
+    def _write_token(self, directory: Path | None) -> None:
+        """The token's file, readable by its owner only, as contract §7 says."""
+        from platformdirs import user_runtime_dir
+
+        self._token_file = (directory or Path(user_runtime_dir("nbproxy"))) / f"token-{self._session_id}"
+        with contextlib.suppress(OSError):
+            self._token_file.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self._token_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w") as file:
+                file.write(self._token)
+
+    def _load_settings(self, options: Options) -> Settings:
+        return Settings(
+            model=load(options.model),
+            depth=options.depth,
+            fields=options.fields,
+            min_score=options.min_score,
+            deadline=options.deadline,
+        )
+
+    def _open(self, options: Options) -> None:
+        """Bind, and serve with ``options``."""
+        place = origin(
+            options.upstream,
+            verify=options.verify,
+            ca=options.ca,
+            cert=options.cert,
+            fingerprint=options.fingerprint,
+            auth=options.auth,
+            headers=options.headers,
+        )
+        dialects = find(options.dialect)
+        self._listener = bound(options.host, options.port)
+        self.port: int = self._listener.getsockname()[1]
+        self._options = replace(options, port=self.port)
+        self._place = place
+        self._hosts = own_hosts(options.host, self.port)
+
+        async def serve() -> tuple[Context, Server]:
+            tasks, spawn = spawner()
+            context = Context(
+                settings=self._settings,
+                limits=options.limits,
+                dialects=dialects,
+                sink=self._recorder,
+                pool=Pool(place, options.timeouts),
+                spawn=spawn,
+                host_header=options.host_header,
+            )
+            context.tasks = tasks
+            context.shadowing = Shadows(context)
+            server = Server(context, self, self._hosts)
+            assert self._listener is not None
+            await server.listen(self._listener)
+            return context, server
+
+        previous = getattr(self, "_context", None)
+        self._context, self._server = self._thread.run(serve())
+        if previous is not None:  # a restart: counts and errors go on
+            self._context.stats, self._context.errors = previous.stats, previous.errors
+            self._context.error_count = previous.error_count
+        self._state = "running"
+        self._warn_if_open(options.host)
+
+    def _warn_if_open(self, host: str) -> None:
+        if host not in ("localhost", "::1") and not host.startswith("127."):
+            warnings.warn(
+                f"nbproxy listens on {host}: everybody who reaches this machine reaches {self._place.url} through it",
+                stacklevel=2,
+            )
+
+    def reopen(self, options: Options) -> None:
+        """Serve with other options that cannot change live: same recording, same port unless another is given."""
+        with self._lock:
+            self._alive()
+            self._thread.run(self._server.stop(self._options.drain))
+            self._close_listener()
+            if options.record != self._options.record:
+                self._recorder.close()
+                self._options = options
+                self._recorder = self._make_recorder(options.record)
+            self._open(options)
+
+    # -- what it is
+
+    @property
+    def name(self) -> str:
+        return self._options.name
+
+    @property
+    def options(self) -> Options:
+        """What it was started with, with every live change."""
+        return self._options
+
+    @property
+    def url(self) -> str:
+        """What clients take as their address; no trailing slash."""
+        host = self._options.host
+        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def upstream(self) -> str:
+        return self._place.url
+
+    @property
+    def token(self) -> str:
+        """The bearer token of the routes under ``/_nbproxy/``."""
+        return self._token
+
+    @property
+    def allowed_hosts(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
+    def recording(self) -> Path | None:
+        """The directory of the recording; None: it is in memory only."""
+        return self._recorder.path
+
+    @property
+    def running(self) -> bool:
+        return self._state == "running" and os.getpid() == self._pid and self._thread.alive
+
+    def _alive(self) -> None:
+        if os.getpid() != self._pid:
+            raise SessionClosed("this session belongs to the process that this one was forked from; start one here")
+        if self._state in ("stopped", "stopping"):
+            raise SessionClosed(f"session {self.name!r} was stopped; nbproxy.start() begins another")
+
+    # -- live settings
+
+    @property
+    def model(self) -> Any:
+        """The serving model, or None. Assigning blocks until the new one is live, or raises and changes nothing."""
+        return self._settings.model
+
+    @model.setter
+    def model(self, source: Any) -> None:
+        self._alive()
+        self._change(model=load(source, living=self._living()))
+        self._options = replace(self._options, model=source)
+
+    def swap(self, source: Any) -> Future[Any]:
+        """As assigning ``model``, in the background; the Future gives the new model or the error."""
+        self._alive()
+
+        def work() -> Any:
+            self.model = source
+            return self.model
+
+        return in_background(work, f"nbproxy-swap-{self.name}")
+
+    def _living(self) -> tuple[Scorer, ...]:
+        settings = self._settings
+        known = [settings.model, *settings.models.values(), *settings.shadow.values()]
+        return tuple(model for model in known if isinstance(model, Scorer))
+
+    def _shelf(self, attribute: str) -> Shelf:
+        return Shelf(lambda: getattr(self._settings, attribute), lambda models: self._fill(attribute, models))
+
+    def _fill(self, attribute: str, models: Mapping[str, Any]) -> None:
+        self._alive()
+        if not all(isinstance(name, str) and name for name in models):
+            raise ConfigError(f"session.{attribute} maps names to models")
+        loaded = {name: load(source, name, self._living()) for name, source in models.items()}
+        for name, scorer in loaded.items():
+            if scorer is None:
+                raise ConfigError(f"session.{attribute}[{name!r}] must be a model, not None")
+        self._change(**{attribute: MappingProxyType(loaded)})
+
+    @property
+    def models(self) -> Shelf:
+        """Loaded models by name: a client picks one by ``X-Nbproxy-Model``, a view by its dropdown."""
+        return self._shelf("models")
+
+    @models.setter
+    def models(self, models: Mapping[str, Any]) -> None:
+        self._fill("models", models)
+
+    @property
+    def shadow(self) -> Shelf:
+        """Models by name that score each search after its answer has gone (``role="shadow"`` in ``hits``)."""
+        return self._shelf("shadow")
+
+    @shadow.setter
+    def shadow(self, models: Mapping[str, Any]) -> None:
+        self._fill("shadow", models)
+
+    @property
+    def depth(self) -> int:
+        return self._settings.depth
+
+    @depth.setter
+    def depth(self, depth: int) -> None:
+        self._set(depth=depth)
+
+    @property
+    def fields(self) -> FieldsSetting:
+        return self._settings.fields
+
+    @fields.setter
+    def fields(self, fields: FieldsSetting) -> None:
+        self._set(fields=fields)
+
+    @property
+    def min_score(self) -> float | None:
+        return self._settings.min_score
+
+    @min_score.setter
+    def min_score(self, min_score: float | None) -> None:
+        self._set(min_score=min_score)
+
+    @property
+    def deadline(self) -> float | None:
+        return self._settings.deadline
+
+    @deadline.setter
+    def deadline(self, deadline: float | None) -> None:
+        self._set(deadline=deadline)
+
+    def _set(self, **changes: Any) -> None:
+        self._alive()
+        self._change(**changes)
+        self._options = replace(self._options, **changes)
+
+    def _change(self, **changes: Any) -> None:
+        """One reference is replaced; an exchange in flight keeps the one that it took."""
+        with self._lock:
+            self._settings = self._context.settings = replace(self._settings, **changes)
+
+    # -- the recording
+
+    def _barrier(self) -> None:
+        """Every exchange whose last byte was written before this call is with the recorder."""
+        if os.getpid() != self._pid:
+            self._alive()
+        if self._thread.alive:
+            with contextlib.suppress(SessionClosed):
+                self._thread.call(lambda: None)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per exchange (contract §5)."""
+        self._barrier()
+        return self._recorder.frame()
+
+    @property
+    def hits(self) -> pd.DataFrame:
+        """One row per exchange, model role and hit (contract §5)."""
+        self._barrier()
+        return self._recorder.hits()
+
+    @property
+    def errors(self) -> list[ErrorNote]:
+        """Errors of models and of upstream, newest last, at most 1,000."""
+        self._barrier()
+        return list(self._context.errors)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything is recorded, shadows and late scores too.
+
+        :raises TimeoutError: it took longer than ``timeout`` seconds.
+        """
+        self._alive()
+        shadows = self._context.shadowing
+        if isinstance(shadows, Shadows):
+            self._thread.run(shadows.drained(), timeout)
+        self._barrier()
+        self._recorder.flush()
+
+    def _recording_error(self, where: str, exchange_id: str | None, error: BaseException) -> None:
+        log.warning("%s: %s", where, error)
+        if hasattr(self, "_context"):
+            self._context.note(where, exchange_id, error)
+
+    # -- looking at it
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What ``GET /_nbproxy/status`` answers (contract §7)."""
+        self._barrier()
+        return self.status_now()
+
+    def status_now(self) -> dict[str, Any]:
+        context, settings, recorder = self._context, self._settings, self._recorder
+        return {
+            "version": __version__,
+            "name": self.name,
+            "uptime_s": round(time.monotonic() - self._started, 3),
+            "state": self._state,
+            "upstream": self.upstream,
+            "port": self.port,
+            "model": _described(settings.model),
+            "shadows": [_described(model) for model in settings.shadow.values()],
+            "counts": context.stats.counts(),
+            "latency_ms": context.stats.latency_ms(),
+            "recording": {
+                "path": str(recorder.path) if recorder.path else None,
+                "exchanges": recorder.exchanges,
+                "bytes": recorder.bytes,
+                "dropped": recorder.dropped,
+            },
+            "errors": context.error_count,
+        }
+
+    def snapshot(self, lines: int = 50) -> Snapshot:
+        """The proxy now (see :class:`nbproxy.controls.Controls`)."""
+        self._barrier()
+        return self.snapshot_now(lines)
+
+    def snapshot_now(self, lines: int = 50) -> Snapshot:
+        self._recorder.flush()
+        newest = self._recorder.newest(max(lines, 1))
+        last = next((e for e in self._recorder.newest(1000) if e.reranked and e.rankings), None)
+        return Snapshot(
+            status=self.status_now(),
+            lines=tuple(_line(exchange) for exchange in newest[:lines]),
+            last=_sight(last) if last else None,
+            models=self._choices(),
+            errors=tuple(f"{note.where}: {note.message}" for note in list(self._context.errors)[-5:]),
+        )
+
+    def _choices(self) -> tuple[str, ...]:
+        names = dict.fromkeys(self._settings.models)
+        model = self._settings.model
+        return tuple(dict.fromkeys(["none", "original", "bm25", *names, *([model.name] if model else [])]))
+
+    def sight(self, exchange_id: str) -> Sight | None:
+        """One recorded search side by side, None where it is unknown or no longer at hand."""
+        self._barrier()
+        return self.sight_now(exchange_id)
+
+    def sight_now(self, exchange_id: str) -> Sight | None:
+        self._recorder.flush()
+        found = next((e for e in self._recorder.newest(1000) if e.exchange_id == exchange_id), None)
+        return _sight(found) if found and found.rankings else None
+
+    def set_model(self, name: str | None) -> None:
+        """Serve a model of ``session.models`` by its name, a built-in one, or none."""
+        if name is None or name == "none":
+            self.model = None
+            return
+        if name in self._settings.models:
+            self.model = self._settings.models[name]
+        elif self._settings.model is None or name != self._settings.model.name:
+            if name not in ("original", "bm25"):
+                raise ConfigError(f"no model is called {name!r}; known: {', '.join(self._choices())}")
+            self.model = name
+
+    def panel(self) -> Any:
+        """The ipywidgets panel: one per session, reused, closed with it."""
+        from .panel import Panel
+
+        if self._panel is None:
+            self._panel = Panel(self)
+        return self._panel.widget
+
+    def live(self) -> Any:
+        """The rich terminal view; in a notebook, the panel."""
+        from .live import in_notebook, run
+
+        return self.panel() if in_notebook() else run(self)
+
+    # -- the end
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the session is stopped; for scripts."""
+        while not self._stopped.wait(timeout if timeout is not None else 0.5):
+            if timeout is not None or not self._thread.alive:
+                return self._stopped.is_set()
+        return True
+
+    def stop(self) -> None:
+        """End it: exchanges in flight have ``drain`` seconds. A second call does nothing.
+
+        :raises SessionClosed: the proxy's own thread had died.
+        """
+        self.end(self._options.drain)
+        if self._thread.died is not None:
+            raise SessionClosed(f"the proxy's thread died: {self._thread.died!r}") from self._thread.died
+
+    def end(self, drain: float) -> None:
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            if self._state in ("stopping", "stopped"):
+                return
+            self._state = "stopping"
+            self._shut(drain)
+
+    def _shut(self, drain: float) -> None:
+        if hasattr(self, "_server"):
+            with contextlib.suppress(SessionClosed, TimeoutError):
+                self._thread.run(self._server.stop(drain), drain + _STOP_MARGIN_S)
+        self._thread.stop(_STOP_MARGIN_S)
+        self._close_listener()
+        self._recorder.close()
+        SWITCH_INTERVAL.release()
+        if self._panel is not None:
+            self._panel.close()
+        with contextlib.suppress(OSError):
+            self._token_file.unlink()
+        self._settings = replace(self._settings, model=None, models=MappingProxyType({}), shadow=MappingProxyType({}))
+        if hasattr(self, "_context"):
+            self._context.settings = self._settings
+        self._state = "stopped"
+        self._stopped.set()
+
+    def _close_listener(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def forked(self) -> None:
+        """In a fork's child: close its copies of our sockets, so that the port is the parent's alone."""
+        sockets = [self._listener, *(self._server.sockets if hasattr(self, "_server") else ())]
+        for sock in sockets:
+            if sock is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    os.close(sock.fileno())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        if os.getpid() != self._pid:
+            return f"<nbproxy.Session {self.name!r} of another process>"
+        model = self._settings.model
+        text = f"<nbproxy.Session {self.name!r} {self._state} {self.url} → {self.upstream} · model {model or 'none'}"
+        count = self._context.error_count if hasattr(self, "_context") else 0
+        if count:
+            newest = self._context.errors[-1]
+            text += f" · {count} errors, the newest: {newest.where}: {newest.message[:200]}"
+        return text + ">"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(repr(self))}</code>"
+
+
+def _described(model: Any) -> dict[str, str] | None:
+    return None if model is None else {"name": model.name, "fingerprint": model.fingerprint}
+
+
+def _line(exchange: Exchange) -> Line:
+    return Line(**{name: getattr(exchange, name) for name in Line.__struct_fields__})
+
+
+def _sight(exchange: Exchange) -> Sight:
+    ranking: Ranking = exchange.rankings[0]
+    places = tuple(
+        Place(
+            doc_id=hit.doc_id,
+            index=hit.index,
+            original_rank=hit.rank,
+            rank=rank,
+            score=None if score is None or score != score else score,
+            text=hit.text,
+            returned=returned,
+        )
+        for hit, score, rank, returned in zip(
+            ranking.hits, ranking.scores, ranking.ranks, ranking.returned, strict=True
+        )
+    )
+    return Sight(exchange_id=exchange.exchange_id, query=exchange.query, model=exchange.model, places=places)

@@ -1,0 +1,46 @@
+"""Counts and latencies of a running proxy, cheap enough for its event loop."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import Any
+
+from .exchange import Exchange
+
+_KEPT = 2048
+_PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+_SPANS = ("upstream", "rerank", "total")
+
+
+class Stats:
+    """Counts of HTTP exchanges by route, status and reason; latencies over the newest 2,048."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, int | None, str | None]] = Counter()
+        self._times: deque[tuple[float | None, float | None, float | None]] = deque(maxlen=_KEPT)
+
+    def count(self, exchange: Exchange) -> None:
+        self._counts[exchange.route, exchange.status, exchange.reason] += 1
+        self._times.append((exchange.upstream_ms, exchange.rerank_ms, exchange.total_ms))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """By route, by status and by reason (``null``-reasoned ones are not listed under reason)."""
+        out: dict[str, dict[str, int]] = {"route": {}, "status": {}, "reason": {}}
+        for (route, status, reason), n in list(self._counts.items()):
+            for group, key in (("route", route), ("status", status), ("reason", reason)):
+                if key is not None:
+                    out[group][str(key)] = out[group].get(str(key), 0) + n
+        return out
+
+    def latency_ms(self) -> dict[str, dict[str, float | None]]:
+        """Percentiles (nearest rank), None where nothing was measured."""
+        columns = zip(*list(self._times), strict=True) if self._times else ((), (), ())
+        return {
+            span: _percentiles(sorted(t for t in times if t is not None))
+            for span, times in zip(_SPANS, columns, strict=True)
+        }
+
+
+def _percentiles(times: list[float]) -> dict[str, Any]:
+    last = len(times) - 1
+    return {name: round(times[round(q * last)], 3) if times else None for name, q in _PERCENTILES.items()}

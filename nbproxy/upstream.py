@@ -1,0 +1,419 @@
+"""Connections to the search engine: opened, pooled, watched, and given back.
+
+Laws: a connection carries one exchange at a time and goes back to the pool only when both its request and its answer
+have ended and nothing stands behind the answer; bytes on an idle connection condemn it. A ``connect`` is never
+cancelled, only abandoned: it may have succeeded in the very moment of the cancellation. Times are the loop's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from .errors import ConfigError, UpstreamFault, UpstreamTimeout
+from .messages import Request
+from .settings import Timeouts
+from .wire import End, ResponseHead, ResponseReader
+
+Auth = tuple[str, str] | str | Callable[[Request], Mapping[str, str]] | None
+HIGH_WATER = 1 << 18
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where upstream is, and how it is spoken to.
+
+    :ivar authority: what stands in ``Host``.
+    :ivar prefix: a path that is put before every target, without a trailing slash.
+    """
+
+    url: str
+    host: str
+    port: int
+    authority: str
+    prefix: str = ""
+    tls: ssl.SSLContext | None = None
+    fingerprint: bytes | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    sign: Callable[[Request], Mapping[str, str]] | None = None
+
+
+def origin(
+    url: str,
+    *,
+    verify: bool = True,
+    ca: str | Path | None = None,
+    cert: str | tuple[str, str] | None = None,
+    fingerprint: str | None = None,
+    auth: Auth = None,
+    headers: Mapping[str, str] | None = None,
+) -> Origin:
+    """An :class:`Origin` from what ``start`` takes.
+
+    :param fingerprint: SHA-256 of the server's certificate in hex, colons allowed, as Elasticsearch prints it.
+    :raises ConfigError: the URL or a TLS file cannot be used.
+    """
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError(f"upstream must look like http://host:port or https://host:port/path, not {_masked(parts)!r}")
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise ConfigError(f"upstream's port cannot be used: {error}") from None
+    if auth is None and parts.username is not None:
+        auth = (unquote(parts.username), unquote(parts.password or ""))
+    return Origin(
+        url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}",
+        host=parts.hostname,
+        port=port,
+        authority=parts.netloc.rpartition("@")[2],
+        prefix=parts.path.rstrip("/"),
+        tls=_context(verify, ca, cert, fingerprint) if parts.scheme == "https" else None,
+        fingerprint=_digest(fingerprint),
+        fields={**_auth_field(auth), **_checked_fields(headers or {})},
+        sign=auth if callable(auth) else None,
+    )
+
+
+def _masked(parts: SplitResult) -> str:
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _auth_field(auth: Auth) -> dict[str, str]:
+    if isinstance(auth, tuple):
+        return {"Authorization": "Basic " + base64.b64encode(":".join(auth).encode()).decode()}
+    if isinstance(auth, str):
+        return {"Authorization": auth if " " in auth else f"ApiKey {auth}"}
+    if auth is None or callable(auth):
+        return {}
+    raise ConfigError("auth must be (user, password), an API key, or a callable that returns header fields")
+
+
+def _checked_fields(fields: Mapping[str, str]) -> dict[str, str]:
+    for name, value in fields.items():
+        if not name or any(c in f"{name}{value}" for c in "\r\n\0"):
+            raise ConfigError(f"headers: {name!r} cannot be sent")
+    return dict(fields)
+
+
+def _digest(fingerprint: str | None) -> bytes | None:
+    if fingerprint is None:
+        return None
+    try:
+        digest = bytes.fromhex(fingerprint.replace(":", ""))
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise ConfigError("fingerprint must be the SHA-256 of upstream's certificate: 64 hex digits")
+    return digest
+
+
+def _context(
+    verify: bool, ca: str | Path | None, cert: str | tuple[str, str] | None, fingerprint: str | None
+) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=str(ca) if ca else None)
+        if cert is not None:
+            context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"a TLS file cannot be used: {error}") from None
+    if not verify or (fingerprint is not None and ca is None):
+        context.check_hostname = False  # with a fingerprint the certificate itself is compared
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class User(Protocol):
+    """Who has a connection in use. The pool's callbacks, all on the loop's thread."""
+
+    def on_interim(self, head: ResponseHead) -> None: ...
+    def on_head(self, head: ResponseHead) -> None: ...
+    def on_data(self, data: bytes) -> None: ...
+    def on_end(self, trailers: bytes) -> None: ...
+
+    def on_flush(self) -> None:
+        """All that has come for now was told."""
+        ...
+
+    def on_failure(self, fault: UpstreamFault) -> None:
+        """The connection is lost; after ``on_end`` only where the request was still being sent."""
+        ...
+
+    def on_blocked(self, blocked: bool) -> None:
+        """Upstream takes no more bytes for now, or does again."""
+        ...
+
+    def on_tunnel(self, data: bytes) -> None:
+        """After a 101: bytes of another protocol; empty: upstream has ended its side."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """One connection to upstream."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._reader = ResponseReader()
+        self.user: User | None = None
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self.reused = False
+        self.answered = False  # whether any byte of this exchange's answer has come
+        self.ended = False  # whether this exchange's answer has ended
+        self.waiting_since: float | None = None
+        self._keeps_alive = False
+        self._tunnel = False
+        self._lost = False
+
+    # -- what a user does
+
+    def begin(self, user: User, method: str) -> None:
+        """Use this connection for an exchange; then ``write`` its request."""
+        self.user = user
+        self.answered = self.ended = False
+        self._keeps_alive = False
+        self._reader.expect(method)
+        self.waiting_since = self._pool.time()
+
+    def write(self, *pieces: bytes) -> None:
+        if not self._lost:
+            self.waiting_since = self._pool.time()
+            self.transport.writelines(pieces) if len(pieces) > 1 else self.transport.write(pieces[0])
+
+    def hold(self, held: bool) -> None:
+        """Read no more from upstream (its bytes have nowhere to go), or read again."""
+        if self._lost or self.transport.is_closing():
+            return
+        if held:
+            self.waiting_since = None  # it is not upstream who is slow
+            self.transport.pause_reading()
+        else:
+            self.waiting_since = self._pool.time()
+            self.transport.resume_reading()
+
+    def release(self, *, sent: bool) -> None:
+        """Give the connection back: the answer has ended. ``sent``: the request as well."""
+        self.user = None
+        self.waiting_since = None
+        if sent and self.ended and self._keeps_alive and self._reader.clean and self.usable:
+            self._pool.give(self)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.user = None
+        self.waiting_since = None
+        self._pool.forget(self)
+        if self.transport is not None:
+            self.transport.abort()
+
+    def finish_tunnel(self) -> None:
+        """The client has ended its side of a tunnel."""
+        if not self._lost and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    @property
+    def usable(self) -> bool:
+        return not self._lost and not self.transport.is_closing()
+
+    # -- what the loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        if self.user is None:
+            self.abort()  # nobody asked: what comes must not be taken for the next answer
+            return
+        self.waiting_since = self._pool.time()
+        if self._tunnel:
+            self.user.on_tunnel(data)
+            return
+        self.answered = True
+        self._reader.receive(data)
+        try:
+            self._pump()
+        except UpstreamFault as fault:
+            self._fail(fault)
+        if self.user is not None:
+            self.user.on_flush()
+
+    def _pump(self) -> None:
+        while (user := self.user) is not None and not self.ended:
+            event = self._reader.next()
+            if event is None:
+                return
+            if isinstance(event, bytes):
+                user.on_data(event)
+            elif isinstance(event, End):
+                self._end(event.trailers)
+            elif event.interim:
+                user.on_interim(event)
+            else:
+                self._keeps_alive = event.keeps_alive()
+                user.on_head(event)
+                if event.status == 101 and self.user is user:
+                    self._open_tunnel(user)
+                    return
+
+    def _open_tunnel(self, user: User) -> None:
+        self._tunnel = True
+        self._keeps_alive = False
+        self.waiting_since = None
+        if data := self._reader.drain():
+            user.on_tunnel(data)
+
+    def _end(self, trailers: bytes) -> None:
+        self.ended = True
+        self.waiting_since = None
+        if self.user is not None:
+            self.user.on_end(trailers)
+
+    def eof_received(self) -> bool:
+        if self._tunnel:
+            if self.user is not None:
+                self.user.on_tunnel(b"")
+            return True
+        end = self._reader.eof() if self.user is not None and not self.ended else None
+        if end is not None:
+            self._end(end.trailers)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._pool.forget(self)
+        self._fail(UpstreamFault(f"upstream closed the connection{f': {exc}' if exc else ''}"))
+
+    def _fail(self, fault: UpstreamFault) -> None:
+        user, self.user = self.user, None
+        self.abort()
+        if user is not None:
+            user.on_failure(fault)
+
+    def expire(self, seconds: float) -> None:
+        self._fail(UpstreamTimeout(f"upstream sent nothing for {seconds:g} s"))
+
+    def pause_writing(self) -> None:
+        if self.user is not None:
+            self.user.on_blocked(True)
+
+    def resume_writing(self) -> None:
+        if self.user is not None:
+            self.user.on_blocked(False)
+
+
+class Pool:
+    """The connections to one upstream."""
+
+    def __init__(self, place: Origin, timeouts: Timeouts, *, keep: int = 256, idle_s: float = 60.0) -> None:
+        self.origin = place
+        self._timeouts = timeouts
+        self._loop = asyncio.get_running_loop()
+        self.time = self._loop.time
+        self._idle: list[tuple[Connection, float]] = []
+        self._all: set[Connection] = set()
+        self._connecting: set[asyncio.Task[Any]] = set()
+        self._keep, self._idle_s = keep, idle_s
+        self._closed = False
+
+    def take(self) -> Connection | None:
+        """An idle connection, the one used last first; None where a new one must be opened."""
+        while self._idle:
+            connection, _ = self._idle.pop()
+            if connection.usable:
+                connection.reused = True
+                return connection
+        return None
+
+    async def connect(self) -> Connection:
+        """A new connection.
+
+        :raises UpstreamFault: it cannot be had; :class:`UpstreamTimeout` where that took too long.
+        """
+        place = self.origin
+        attempt: asyncio.Task[tuple[asyncio.BaseTransport, Connection]] = self._loop.create_task(
+            self._loop.create_connection(
+                lambda: Connection(self),
+                place.host,
+                place.port,
+                ssl=place.tls,
+                server_hostname=place.host if place.tls else None,
+            )
+        )
+        self._connecting.add(attempt)
+        attempt.add_done_callback(self._connecting.discard)
+        try:
+            done, _ = await asyncio.wait({attempt}, timeout=self._timeouts.connect)
+        except asyncio.CancelledError:
+            attempt.add_done_callback(_drop_late)
+            raise
+        if not done:
+            attempt.add_done_callback(_drop_late)
+            raise UpstreamTimeout(f"no connection to {place.url} within {self._timeouts.connect:g} s")
+        return self._checked(attempt)
+
+    def _checked(self, attempt: asyncio.Task[tuple[asyncio.BaseTransport, Connection]]) -> Connection:
+        try:
+            transport, connection = attempt.result()
+        except (OSError, ssl.SSLError) as error:
+            raise UpstreamFault(f"cannot connect to {self.origin.url}: {error}") from None
+        if self._closed:
+            transport.close()
+            raise UpstreamFault("the proxy is stopping")
+        self._check_fingerprint(transport)
+        self._all.add(connection)
+        return connection
+
+    def _check_fingerprint(self, transport: asyncio.BaseTransport) -> None:
+        if self.origin.fingerprint is None or self.origin.tls is None:
+            return
+        certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        if hashlib.sha256(certificate or b"").digest() != self.origin.fingerprint:
+            transport.close()
+            raise UpstreamFault(f"the certificate of {self.origin.url} does not have the fingerprint given")
+
+    def give(self, connection: Connection) -> None:
+        """Take a connection back."""
+        if self._closed or len(self._idle) >= self._keep:
+            connection.abort()
+        else:
+            self._idle.append((connection, self.time()))
+
+    def forget(self, connection: Connection) -> None:
+        self._all.discard(connection)
+
+    def sweep(self) -> None:
+        """End what has waited too long; called now and then."""
+        now, read = self.time(), self._timeouts.read
+        if read is not None:
+            for connection in list(self._all):
+                if connection.waiting_since is not None and now - connection.waiting_since > read:
+                    connection.expire(read)
+        while self._idle and now - self._idle[0][1] > self._idle_s:
+            self._idle.pop(0)[0].abort()
+
+    def close(self) -> None:
+        """Drop every connection."""
+        self._closed = True
+        self._idle.clear()
+        for connection in list(self._all):
+            connection.abort()
+
+    @property
+    def sockets(self) -> list[Any]:
+        """Of the open connections, for a fork's child to close."""
+        return [c.transport.get_extra_info("socket") for c in self._all if c.transport is not None]
+
+
+def _drop_late(attempt: asyncio.Task[tuple[asyncio.BaseTransport, Connection]]) -> None:
+    """A connect that nobody waits for any longer."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result()[0].close()
