@@ -1,1 +1,50 @@
+"""nbproxy: a notebook-friendly experimentation proxy for people who tune search.
+
+    import nbproxy
+
+    session = nbproxy.start("http://localhost:9200")   # clients now ask session.url
+    session.model = "bm25"                             # swap models while traffic flows
+    session.compare()                                  # what the model did to the order
+    session.evaluate(qrels)                            # and whether that was good
+
+See :func:`nbproxy.start`.
+"""
+
 __version__ = "0.1.0"
+
+from .compare import Comparison, compare
+from .errors import ConfigError, MissingExtra, NbproxyError, RerankFault, SessionClosed
+from .evaluate import Evaluation, evaluate
+from .exchange import Exchange
+from .ranking import Hit, Reranker, Search
+from .recording import Recording, load
+from .registry import start
+from .rerankers import as_reranker, listwise
+from .session import Session
+from .settings import Limits, Timeouts
+
+__all__ = [
+    "Comparison",
+    "ConfigError",
+    "Evaluation",
+    "Exchange",
+    "Hit",
+    "Limits",
+    "MissingExtra",
+    "NbproxyError",
+    "Recording",
+    "RerankFault",
+    "Reranker",
+    "Search",
+    "Session",
+    "SessionClosed",
+    "Timeouts",
+    "__version__",
+    "as_reranker",
+    "compare",
+    "datasets",
+    "evaluate",
+    "listwise",
+    "load",
+    "start",
+]

@@ -14,8 +14,9 @@ from typing import Protocol
 import msgspec
 
 from .errors import ClientFault, HttpFault
+from .heads import RequestHead
 from .settings import Limits
-from .wire import End, RequestHead, RequestReader
+from .wire import End, RequestReader
 
 HIGH_WATER = 1 << 18
 _AHEAD = 1 << 16
@@ -120,7 +121,9 @@ class ClientConnection(asyncio.Protocol):
         self._held = False
         asyncio.get_running_loop().call_soon(self._resume)
 
-    def answer(self, status: int, body: bytes, *, fields: bytes = b"", head_only: bool = False, keep: bool = True) -> bytes:
+    def answer(
+        self, status: int, body: bytes, *, fields: bytes = b"", head_only: bool = False, keep: bool = True
+    ) -> bytes:
         """Write an answer of our own, JSON. Returns its field lines."""
         keep = keep and not self._reading_body and not self._lobby.stopping
         block = b"Content-Type: application/json\r\nContent-Length: %d\r\n%b%b" % (
@@ -172,7 +175,9 @@ class ClientConnection(asyncio.Protocol):
         self._now = asyncio.get_running_loop().time
         self.touched = self._now()
         if not self._lobby.admit(self):
-            self.answer(503, error_body(ClientFault("too many connections", status=503, type="nbproxy_limit")), keep=False)
+            self.answer(
+                503, error_body(ClientFault("too many connections", status=503, type="nbproxy_limit")), keep=False
+            )
             self.linger()
 
     def data_received(self, data: bytes) -> None:

@@ -50,12 +50,15 @@ def gzip(body: bytes) -> bytes:
 
 
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether an Accept-Encoding field admits gzip (RFC 9110 §12.5.3); no field at all: no, to be safe."""
-    weights: dict[str, bool] = {}
+    """Whether an Accept-Encoding field (RFC 9110 §12.5.3) asks for gzip without reservation.
+
+    Where it is weighed below 1, or only meant by ``*``, identity does: that is always acceptable, and we need not pack.
+    """
     for item in (accept_encoding or "").lower().split(","):
-        name, *parameters = (part.strip() for part in item.split(";"))
-        weights[name] = not any(p.replace(" ", "").rstrip("0").rstrip(".") in ("q=", "q=0") for p in parameters)
-    return weights.get("gzip", weights.get("x-gzip", weights.get("*", False)))
+        name, *parameters = (part.strip().replace(" ", "") for part in item.split(";"))
+        if name in ("gzip", "x-gzip"):
+            return all(p.partition("=")[2].rstrip("0").rstrip(".") == "1" for p in parameters if p.startswith("q="))
+    return False
 
 
 def _inflate(body: bytes, window: int, limit: int | None) -> bytes:
@@ -110,5 +113,7 @@ _DECODERS: dict[str, Callable[[bytes, int | None], bytes]] = {
     "x-gzip": lambda body, limit: _inflate(body, _GZIP, limit),
     "deflate": _deflate,
     "br": _from_library("brotli", lambda library, body: library.decompress(body)),
-    "zstd": _from_library("zstandard", lambda library, body: library.ZstdDecompressor().decompressobj().decompress(body)),
+    "zstd": _from_library(
+        "zstandard", lambda library, body: library.ZstdDecompressor().decompressobj().decompress(body)
+    ),
 }

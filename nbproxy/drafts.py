@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .exchange import Exchange, Route, new_exchange_id
+from .heads import RequestHead, ResponseHead
 from .settings import Settings
-from .wire import RequestHead, ResponseHead
 
 KEPT_OF_A_BODY = 65_536
 

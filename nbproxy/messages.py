@@ -93,7 +93,9 @@ class Request:
         pairs = (pair.partition("=") for pair in self.target.partition("?")[2].split("&") if pair)
         return {unquote_plus(name): unquote_plus(value) for name, _, value in pairs}
 
-    def replace(self, *, target: str | None = None, body: bytes | None = None, headers: Headers | None = None) -> Request:
+    def replace(
+        self, *, target: str | None = None, body: bytes | None = None, headers: Headers | None = None
+    ) -> Request:
         """A copy with some parts changed."""
         return replace(
             self,

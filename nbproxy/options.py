@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,23 +59,8 @@ class Options:
         if isinstance(self.timeout, Timeouts):
             return self.timeout
         if self.timeout is not None and not (isinstance(self.timeout, (int, float)) and self.timeout > 0):
-            raise ConfigError(f"timeout must be a number of seconds, None, or an nbproxy.Timeouts, not {self.timeout!r}")
+            raise ConfigError(f"timeout must be seconds, None, or an nbproxy.Timeouts, not {self.timeout!r}")
         return Timeouts(read=self.timeout)
-
-
-class LeftOut:
-    """Stands for an argument that was not given; shows as its default, so that signatures read as the contract's."""
-
-    def __init__(self, default: Any) -> None:
-        self._default = default
-
-    def __repr__(self) -> str:
-        return repr(self._default)
-
-
-def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that were given."""
-    return {name: value for name, value in arguments.items() if not isinstance(value, LeftOut)}
 
 
 def changed(options: Options, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,6 +81,3 @@ def _same(one: Any, other: Any) -> bool:
         return type(one) is type(other) and bool(one == other)
     except Exception:  # a model's own __eq__ may do anything
         return False
-
-
-NAMES = tuple(f.name for f in fields(Options))

@@ -27,25 +27,28 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """A search that is passed on untouched, and why. ``search`` is what could be read of it all the same."""
+    """A search that is passed on untouched, and why."""
 
     reason: str
-    search: Search | None = None
 
 
-def plan(dialect: Dialect, request: Request, settings: Settings, *, bypass: bool = False) -> Plan | Alone:
+def plan(dialect: Dialect, request: Request, settings: Settings) -> Plan | Alone:
     """What to do with a search request (its body decoded; see :func:`plain_request`)."""
     search = dialect.read_search(request)
-    found = search if isinstance(search, Search) else None
-    if settings.model is None and not settings.shadow:
-        return Alone("no-model", found)
-    if bypass:
-        return Alone("bypass", found)
     if not isinstance(search, Search):
-        return Alone(search)
+        return Alone("beyond-depth" if _is_beyond(dialect, request, search, settings.depth) else search)
     if search.offset >= settings.depth:
-        return Alone("beyond-depth", search)
+        return Alone("beyond-depth")
     return Plan(search, dialect.widen(request, search, settings.depth, settings.fields))
+
+
+# Contract §4 names the first reason that applies, and beyond-depth comes before these.
+_AFTER_BEYOND = frozenset(["suggest-only", "aggregations-only", "match-all", "no-query"])
+
+
+def _is_beyond(dialect: Dialect, request: Request, reason: str, depth: int) -> bool:
+    window = dialect.read_window(request) if reason in _AFTER_BEYOND else None
+    return window is not None and window[0] >= depth
 
 
 def plain_request(request: Request, limit: int | None) -> Request | Alone:
@@ -73,8 +76,16 @@ class Outcome:
     error: str | None = None
 
 
-def unranked(answer: Answer, search: Search, model: Reranker | None, reason: str | None, error: str | None = None,
-             *, reranked: bool = False, score: float | None = None) -> Outcome:
+def unranked(
+    answer: Answer,
+    search: Search,
+    model: Reranker | None,
+    reason: str | None,
+    error: str | None = None,
+    *,
+    reranked: bool = False,
+    score: float | None = None,
+) -> Outcome:
     """Upstream's order, cut to the page; ``score`` stands for each hit."""
     page = range(search.offset, min(search.offset + search.size, len(answer.hits)))
     ranking = in_order(answer.hits, page, model, score=score)
@@ -100,14 +111,19 @@ def candidates(answer: Answer, depth: int) -> list[int]:
 
 
 def full_order(scores: Sequence[float | None], depth: int) -> list[int]:
-    """Positions in their new order: hits 0 … depth-1 by score, those without one last among them; beyond, as they are."""
+    """Positions in their new order: hits 0 … depth-1 by score, those without one last; beyond, as they are."""
     return [*reorder(scores[:depth]), *range(min(depth, len(scores)), len(scores))]
 
 
 def all_ranked(
-    answer: Answer, depth: int, model: Reranker, positions: Sequence[int], scores: Sequence[float], role: Role = "served"
+    answer: Answer,
+    depth: int,
+    model: Reranker,
+    positions: Sequence[int],
+    scores: Sequence[float],
+    role: Role = "served",
 ) -> Ranking:
-    """The whole window in the order of ``scores`` (of the hits at ``positions``); nothing is marked as returned."""
+    """The whole window in the order of ``scores`` (of the hits at ``positions``); nothing marked as returned."""
     by_place = _placed(len(answer.hits), positions, scores)
     places = {position: rank for rank, position in enumerate(full_order(by_place, depth), 1)}
     return Ranking(
@@ -122,7 +138,12 @@ def all_ranked(
 
 
 def ranked(
-    answer: Answer, search: Search, settings: Settings, model: Reranker, positions: Sequence[int], scores: Sequence[float]
+    answer: Answer,
+    search: Search,
+    settings: Settings,
+    model: Reranker,
+    positions: Sequence[int],
+    scores: Sequence[float],
 ) -> Outcome:
     """The order by ``scores`` (of the hits at ``positions``), cut to the page; ``min_score`` shortens the page."""
     by_place = _placed(len(answer.hits), positions, scores)
@@ -155,7 +176,9 @@ def read_answer(dialect: Dialect, body: bytes, search: Search, settings: Setting
         return None
 
 
-def as_answered(dialect: Dialect, body: bytes, search: Search, settings: Settings, model: Reranker | None) -> Ranking | None:
+def as_answered(
+    dialect: Dialect, body: bytes, search: Search, settings: Settings, model: Reranker | None
+) -> Ranking | None:
     """The hits of an answer that was passed on untouched, None where they cannot be read."""
     try:
         hits = dialect.read_hits(body, search, settings.fields, offset=search.offset).hits

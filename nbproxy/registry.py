@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
+import inspect
 import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, cast
 
 from .errors import ConfigError
-from .options import LIVE, Options, changed, given
-from .options import LeftOut as _D
+from .exchange import Exchange
+from .options import LIVE, Options, changed
 from .session import Session
 from .settings import FieldsSetting, Limits, Timeouts
+from .upstream import Auth
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Registry:
@@ -94,39 +99,52 @@ class Registry:
 
 def _say(session: Session, what: str) -> None:
     model = session.model
-    kept = session.recording or "memory only"
-    print(  # noqa: T201 - the one line that contract §1 asks for
-        f"nbproxy: {session.url} → {session.upstream} · {what} · model {model.name if model else 'none'} · recording {kept}"
-    )
+    serving = f"model {model.name if model else 'none'}"
+    kept = f"recording {session.recording or 'in memory only'}"
+    line = f"nbproxy: {session.url} → {session.upstream} · {what} · {serving} · {kept}"
+    print(line)  # noqa: T201 - contract §1 asks for it
 
 
 REGISTRY = Registry()
 
 
-def start(
-    upstream: str | None = _D(None),  # type: ignore[assignment]
+def _as_given(declared: F) -> F:
+    """Calls ``REGISTRY.start`` with just the arguments that were given: one left out keeps its live value, which a
+    default could not tell from one given."""
+    signature = inspect.signature(declared)
+
+    @functools.wraps(declared)
+    def call(*args: Any, **kwargs: Any) -> Session:
+        return REGISTRY.start(signature.bind(*args, **kwargs).arguments)
+
+    return cast(F, call)
+
+
+@_as_given
+def start(  # type: ignore[empty-body]
+    upstream: str | None = None,
     *,
     name: str = "default",
-    host: str = _D("127.0.0.1"),  # type: ignore[assignment]
-    port: int | None = _D(None),  # type: ignore[assignment]
-    model: Any = _D(None),
-    dialect: Any = _D(None),
-    depth: int = _D(50),  # type: ignore[assignment]
-    fields: FieldsSetting = _D(None),  # type: ignore[assignment]
-    min_score: float | None = _D(None),  # type: ignore[assignment]
-    record: str | Path | bool | Any = _D(None),
-    deadline: float | None = _D(5.0),  # type: ignore[assignment]
-    timeout: float | Timeouts | None = _D(30.0),  # type: ignore[assignment]
-    drain: float = _D(5.0),  # type: ignore[assignment]
-    limits: Limits = _D(Limits()),  # type: ignore[assignment]
-    redact: Callable[..., Any] | None = _D(None),  # type: ignore[assignment]
-    verify: bool = _D(True),  # type: ignore[assignment]
-    ca: str | Path | None = _D(None),  # type: ignore[assignment]
-    cert: str | tuple[str, str] | None = _D(None),  # type: ignore[assignment]
-    fingerprint: str | None = _D(None),  # type: ignore[assignment]
-    auth: Any = _D(None),
-    headers: Mapping[str, str] | None = _D(None),  # type: ignore[assignment]
-    host_header: str = _D("upstream"),  # type: ignore[assignment]
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    model: Any = None,
+    dialect: Any = None,
+    depth: int = 50,
+    fields: FieldsSetting = None,
+    min_score: float | None = None,
+    record: Any = None,
+    deadline: float | None = 5.0,
+    timeout: float | Timeouts | None = 30.0,
+    drain: float = 5.0,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    redact: Callable[[Exchange], Exchange] | None = None,
+    verify: bool = True,
+    ca: str | Path | None = None,
+    cert: str | tuple[str, str] | None = None,
+    fingerprint: str | None = None,
+    auth: Auth = None,
+    headers: Mapping[str, str] | None = None,
+    host_header: Literal["upstream", "preserve"] = "upstream",
 ) -> Session:
     """Put a proxy in front of a search engine, on a background thread of this process.
 
@@ -160,4 +178,3 @@ def start(
     :param host_header: ``"upstream"`` rewrites Host to upstream's authority, ``"preserve"`` keeps the client's.
     :raises ConfigError: an argument cannot be used; the message says what to do.
     """
-    return REGISTRY.start(given(locals()))

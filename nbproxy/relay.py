@@ -14,9 +14,10 @@ from .client import ClientConnection, error_body
 from .context import Context
 from .drafts import Draft
 from .errors import HttpFault, UpstreamFault, UpstreamTimeout
+from .heads import Framing, RequestHead, ResponseHead, onward, persistence
 from .messages import Headers, Request
 from .upstream import Connection
-from .wire import Framing, RequestHead, ResponseHead, chunk, last_chunk, onward, persistence
+from .wire import chunk, last_chunk
 
 SAFE = frozenset(["GET", "HEAD", "OPTIONS", "TRACE"])
 _OURS = frozenset([b"x-nbproxy", b"x-nbproxy-model", b"http2-settings"])

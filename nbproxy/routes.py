@@ -15,7 +15,7 @@ from .context import Context
 from .controls import Sight, Snapshot
 from .drafts import Draft
 from .errors import ClientFault, ConfigError, HttpFault, NbproxyError
-from .wire import RequestHead
+from .heads import RequestHead
 
 PREFIX = "/_nbproxy/"
 _LOOPBACK = frozenset(["localhost", "127.0.0.1", "[::1]", "::1"])

@@ -20,10 +20,10 @@ from .dialects import Dialect
 from .drafts import Draft
 from .errors import ClientFault
 from .exchange import Exchange, new_exchange_id
+from .heads import RequestHead
 from .relay import Relay
 from .searches import SearchExchange
 from .settings import Limits, Settings
-from .wire import RequestHead
 
 _SWEEP_S = 0.25
 _BACKLOG = 4096

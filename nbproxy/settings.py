@@ -74,4 +74,6 @@ class Settings:
         if not (self.fields is None or callable(self.fields) or isinstance(self.fields, str)) and not all(
             isinstance(name, str) for name in self.fields
         ):
-            raise ConfigError("fields must be None, a field, a format like '{title}. {body}', a list of fields, or a callable")
+            raise ConfigError(
+                "fields must be None, a field, a format like '{title}. {body}', a list of fields, or a callable"
+            )

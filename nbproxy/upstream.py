@@ -18,9 +18,10 @@ from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from .errors import ConfigError, UpstreamFault, UpstreamTimeout
+from .heads import ResponseHead
 from .messages import Request
 from .settings import Timeouts
-from .wire import End, ResponseHead, ResponseReader
+from .wire import End, ResponseReader
 
 Auth = tuple[str, str] | str | Callable[[Request], Mapping[str, str]] | None
 HIGH_WATER = 1 << 18

@@ -70,6 +70,10 @@ class Dialect(Protocol):
         """The search, or the one word (contract §4) why it is left alone."""
         ...
 
+    def read_window(self, request: Request) -> tuple[int, int] | None:
+        """(offset, size) of a request whether or not it is a search to rerank; None where they cannot be read."""
+        ...
+
     def widen(self, request: Request, search: Search, depth: int, fields: FieldsSetting = None) -> Widened:
         """Ask for the first ``max(depth, offset + size)`` hits from 0, with the fields that the model reads."""
         ...

@@ -1,0 +1,163 @@
+"""Elasticsearch 7–9 and OpenSearch 1–3: ``/_search`` and ``/{index}/_search``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from ..errors import RerankFault
+from ..messages import Request
+from ..ranking import Hit, Search
+from ..settings import FieldsSetting
+from . import hit_text, json_spans, search_request, splice, widening
+from .base import Answer, Unreadable, Widened
+
+
+class _Hit(msgspec.Struct, gc=False):
+    index: Any = msgspec.field(default=None, name="_index")
+    id: Any = msgspec.field(default=None, name="_id")
+    score: Any = msgspec.field(default=None, name="_score")
+    source: Any = msgspec.field(default=None, name="_source")
+    fields: Any = None
+    highlight: Any = None
+    inner_hits: Any = None
+
+
+class _Hits(msgspec.Struct, gc=False):
+    hits: list[_Hit]
+
+
+class _Answer(msgspec.Struct, gc=False):
+    hits: _Hits
+
+
+_DECODE: Callable[[bytes], _Hit] = msgspec.json.Decoder(_Hit).decode
+_DECODE_ALL: Callable[[bytes], _Answer] = msgspec.json.Decoder(_Answer).decode
+
+
+class Elasticsearch:
+    """The search API of Elasticsearch and OpenSearch."""
+
+    @property
+    def name(self) -> str:
+        return "elasticsearch"
+
+    def is_search(self, method: str, target: str) -> bool:
+        """``_search`` (and ``_async_search`` and scrolls, which are left alone) by GET or POST."""
+        return search_request.route(method, target) is not None
+
+    def index_of(self, target: str) -> str | None:
+        """The path's index expression as written, percent-encoding included; None for none."""
+        return search_request.index_of(target)
+
+    def read_search(self, request: Request) -> Search | str:
+        """The search, or the first reason of the contract that applies and needs no depth to be known."""
+        return search_request.read_search(request)
+
+    def read_window(self, request: Request) -> tuple[int, int] | None:
+        """(offset, size) of a request that :meth:`read_search` has a reason for, None where they cannot be read."""
+        return search_request.read_window(request)
+
+    def widen(self, request: Request, search: Search, depth: int, fields: FieldsSetting = None) -> Widened:
+        """The first ``max(depth, offset + size)`` hits from 0, with the fields that the model reads.
+
+        :raises ConfigError: ``fields`` is a format that cannot be read.
+        """
+        return widening.widen(request, search, depth, fields)
+
+    def read_hits(
+        self, body: bytes, search: Search, fields: FieldsSetting = None, *, offset: int = 0, undo: Any = None
+    ) -> Answer:
+        """The hits of an answer and their texts.
+
+        :raises Unreadable: they cannot be found safely.
+        :raises RerankFault: a callable ``fields`` failed.
+        """
+        spans = splice.hit_spans(body)
+        found = _read_all(body, spans)
+        if callable(fields):
+            hits = [_hit(one, offset + i + 1, None) for i, one in enumerate(found)]
+            hits = [replace(hit, text=_call(fields, hit)) for hit in hits]
+        else:
+            texts = hit_text.texts([_readable(one) for one in found], fields, search.fields)
+            hits = [_hit(one, offset + i + 1, texts[i]) for i, one in enumerate(found)]
+        return Answer(body, tuple(hits), tuple(spans), undo)
+
+    def write_hits(self, answer: Answer, order: Sequence[int]) -> bytes:
+        """Upstream's bytes with the hits ``order`` and nothing else, and without what was added for the model.
+
+        :raises Unreadable: something was added, and a hit is nested too deep to take it out.
+        """
+        try:
+            return splice.join(answer.body, answer.spans, order, answer.undo and answer.undo.strip)
+        except RecursionError:
+            raise Unreadable("nested too deep") from None
+
+
+def _read_all(body: bytes, spans: Sequence[tuple[int, int]]) -> list[_Hit]:
+    """All hits in one go; where one of them cannot be decoded so, one by one."""
+    try:
+        return _DECODE_ALL(body).hits.hits
+    except json_spans.REFUSED:
+        return [_read(body[start:end]) for start, end in spans]
+
+
+def _read(text: bytes) -> _Hit:
+    if text[:1] != b"{":
+        raise Unreadable("a hit that is no object")
+    try:
+        return _DECODE(text)
+    except json_spans.REFUSED:  # lone surrogates, 1e400, integers of 5,000 digits, 3,000 levels
+        return msgspec.convert(_lenient(text), _Hit)
+
+
+def _lenient(text: bytes) -> dict[str, Any]:
+    """What can be decoded of an object; members that cannot are left out."""
+    return dict(_decodable(text))
+
+
+def _decodable(text: bytes, level: int = 0) -> Iterator[tuple[str, Any]]:
+    for member in json_spans.scan_members(text):
+        value = text[member.start : member.end]
+        try:
+            yield member.key, search_request.lenient(value)
+        except RecursionError:
+            if level < 2 and value[:1] == b"{":  # the hit's own members, and those of its source
+                yield member.key, dict(_decodable(value, level + 1))
+
+
+def _hit(found: _Hit, rank: int, text: str | None) -> Hit:
+    index, doc_id, score = found.index, found.id, found.score
+    return Hit(
+        index if type(index) is str else None,
+        doc_id if type(doc_id) is str else None,
+        rank,
+        score if type(score) is float else _whole(score),
+        text,
+        found.source,
+    )
+
+
+def _whole(score: Any) -> float | None:
+    return float(score) if type(score) is int and abs(score) < 2**63 else None
+
+
+def _readable(found: _Hit) -> Any:
+    """What a hit's text is read from."""
+    if found.source is not None:
+        return found.source
+    return hit_text.stand_in(found.fields, found.highlight, found.inner_hits)
+
+
+def _call(read: Callable[[Hit], str | None], hit: Hit) -> str | None:
+    try:
+        text = read(hit)
+    except Exception as error:
+        raise RerankFault(f"fields={read!r} failed on {hit!r}: {error!r}") from error
+    if text is not None and not isinstance(text, str):
+        raise RerankFault(f"fields={read!r} gave {type(text).__name__} for {hit!r}, not a text or None")
+    return text if text and not text.isspace() else None
+

@@ -1,0 +1,276 @@
+"""The heads of HTTP/1.1 messages (RFC 9110, RFC 9112): read once, checked, and written for the next hop.
+
+A head is scanned by one regular expression that says what we accept; what it does not match is refused. No object is
+made per header field: only those that this layer or the proxy must look at are picked out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from .errors import ClientFault, UpstreamFault
+from .messages import Headers
+
+Framing = Literal["none", "length", "chunked", "close"]
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+# Possessive quantifiers: a head that does not match fails in linear time.
+_FIELD_LINES = rb"((?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
+REQUEST = re.compile(rb"(" + _TOKEN + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([01])\r\n" + _FIELD_LINES)
+RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n" + _FIELD_LINES)
+_SPECIAL = re.compile(
+    rb"\n(host|connection|content-length|transfer-encoding|te|expect|upgrade|http2-settings|keep-alive"
+    rb"|proxy-connection|proxy-authenticate|proxy-authorization|authorization|accept-encoding|content-encoding"
+    rb"|x-nbproxy|x-nbproxy-model|etag|content-md5|digest|content-digest|repr-digest|last-modified|accept-ranges"
+    rb"):([^\r]*)"
+)
+_FOLD = re.compile(rb"\r\n[ \t]+")
+_LOOSE_COLON = re.compile(rb"(?m)^(" + _TOKEN + rb"++)[ \t]+:")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_AUTHORITY = re.compile(rb"[A-Za-z0-9.\-_~!$&'()*+,;=%:\[\]]*")
+
+# RFC 9110 §7.6.1: fields of one hop. Framing fields are among them: what we forward is framed anew.
+HOP_BY_HOP = frozenset(
+    [b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade", b"content-length"]
+)
+# A Connection field cannot nominate these away: what they mean is ours to say, or is for the recipient at the end.
+_NOT_NOMINABLE = HOP_BY_HOP | {b"host", b"close", b"content-type", b"content-encoding", b"expect"}
+
+_LENGTH_FIELD = frozenset([b"content-length"])
+_CODING_FIELD = frozenset([b"transfer-encoding"])
+
+Special = tuple[bytes, int, int, bytes]
+
+
+class Head:
+    """What both kinds of head share: the field lines, and the special fields among them with their places.
+
+    :ivar block: the field lines as they came, ``Name: value\\r\\n`` each.
+    :ivar specials: (name in lower case, start, end, value) in order.
+    :ivar framing: how the body is delimited; ``length`` is its length where that is known.
+    """
+
+    __slots__ = ("block", "framing", "length", "minor", "specials")
+
+    def __init__(self, minor: int, block: bytes) -> None:
+        self.minor = minor
+        self.block = block
+        # Matched on a lower-case copy behind a line feed: several times faster than matching without regard to case.
+        self.specials: list[Special] = [
+            (match[1], match.start(), match.end() + 1, block[match.start(2) - 1 : match.end() - 1].strip(b" \t"))
+            for match in _SPECIAL.finditer(b"\n" + block.lower())
+        ]
+        self.framing: Framing = "none"
+        self.length: int | None = 0
+
+    def values(self, name: bytes) -> list[bytes]:
+        """The values of one of the special fields."""
+        return [special[3] for special in self.specials if special[0] == name]
+
+    def value(self, name: bytes) -> bytes | None:
+        """The first value of one of the special fields."""
+        return next((special[3] for special in self.specials if special[0] == name), None)
+
+    @property
+    def headers(self) -> Headers:
+        """The fields as a value."""
+        return Headers.parse(self.block)
+
+    def options(self) -> set[bytes]:
+        """The Connection field's options, in lower case."""
+        values = self.values(b"connection")
+        return {option.strip().lower() for value in values for option in value.split(b",")} - {b""} if values else set()
+
+    def keeps_alive(self) -> bool:
+        """RFC 9112 §9.3."""
+        options = self.options()
+        return b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
+
+    def forwarded(
+        self,
+        drop: frozenset[bytes] = frozenset(),
+        replace: dict[bytes, bytes] | None = None,
+        keep: frozenset[bytes] = frozenset(),
+    ) -> bytes:
+        """The field lines without the fields of one hop (but for those in ``keep``), those that Connection names,
+        and those in ``drop`` (special fields only); the first of each in ``replace`` has that value, further ones go."""
+        gone = HOP_BY_HOP - keep | drop
+        replace = replace or {}
+        out: list[bytes] = []
+        at, block, seen = 0, self.block, set()
+        for name, start, end, _ in self.specials:
+            if name in replace:
+                out.append(block[at:start])
+                if name not in seen:
+                    seen.add(name)
+                    out.append(block[start : start + len(name)] + b": " + replace[name] + b"\r\n")
+                at = end
+            elif name in gone:
+                out.append(block[at:start])
+                at = end
+        out.append(block[at:])
+        kept = b"".join(out) if at else block
+        named = self.options() - _NOT_NOMINABLE
+        return _without(kept, named) if named else kept
+
+
+class RequestHead(Head):
+    """A request's head. ``target`` is in origin form, or ``*``; raw UTF-8 in it stands as Latin-1."""
+
+    __slots__ = ("authority", "method", "target")
+
+    def __init__(self, method: bytes, target: bytes, minor: int, block: bytes) -> None:
+        super().__init__(minor, block)
+        self.method = method.decode("ascii")
+        self.authority: bytes | None = None  # of an absolute-form target
+        self.target = self._origin_form(target)
+        self._check_host()
+        self._frame()
+
+    def _origin_form(self, target: bytes) -> str:
+        if target[:1] == b"/":
+            return target.decode("latin-1")
+        if target == b"*" and self.method == "OPTIONS":
+            return "*"
+        scheme, found, rest = target.partition(b"://")
+        if not found or scheme.lower() != b"http":
+            raise ClientFault("the request target must be a path, or an http:// URL of this proxy")
+        cut = min((i for i in (rest.find(b"/"), rest.find(b"?")) if i >= 0), default=len(rest))
+        self.authority, path = rest[:cut], rest[cut:]
+        if b"@" in self.authority or not self.authority or not _AUTHORITY.fullmatch(self.authority):
+            raise ClientFault("the request target's authority cannot be used")
+        return (path if path[:1] == b"/" else b"/" + path).decode("latin-1")
+
+    def _check_host(self) -> None:
+        hosts = self.values(b"host")
+        if len(hosts) > 1 or (not hosts and self.minor == 1):
+            raise ClientFault(f"a request must have one Host field, this one has {len(hosts)}")
+        if hosts and not _AUTHORITY.fullmatch(hosts[0]):
+            raise ClientFault("the Host field is malformed")
+        if self.authority is not None and hosts and hosts[0].lower() != self.authority.lower():
+            raise ClientFault("the Host field and the request target name different hosts")
+
+    def _frame(self) -> None:
+        codings, lengths = self.values(b"transfer-encoding"), self.values(b"content-length")
+        if codings:
+            if lengths or self.minor == 0:
+                raise ClientFault("Transfer-Encoding cannot stand beside Content-Length, nor in HTTP/1.0")
+            if len(codings) > 1 or codings[0].lower() != b"chunked":
+                raise ClientFault("the only Transfer-Encoding understood is 'chunked'")
+            self.framing, self.length = "chunked", None
+        elif lengths:
+            if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
+                raise ClientFault("Content-Length must be one plain number")
+            self.framing, self.length = "length", int(lengths[0])
+
+    @property
+    def expects_continue(self) -> bool:
+        return self.minor == 1 and any(value.lower() == b"100-continue" for value in self.values(b"expect"))
+
+    @property
+    def upgrade(self) -> bytes | None:
+        """The protocol that is asked for; ``h2c`` is not offered (RFC 9113 withdrew it)."""
+        if not self.specials or b"upgrade" not in self.options():
+            return None
+        protocols = b", ".join(self.values(b"upgrade"))
+        return None if not protocols or protocols.lower().startswith(b"h2c") else protocols
+
+
+class ResponseHead(Head):
+    """A response's head; ``method`` is the request's, which decides whether there is a body."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(self, minor: int, status: int, reason: bytes, block: bytes, method: str) -> None:
+        super().__init__(minor, block)
+        self.status = status
+        self.reason = reason
+        self._frame(method)
+
+    @property
+    def interim(self) -> bool:
+        return self.status < 200 and self.status != 101
+
+    @property
+    def status_line(self) -> bytes:
+        return b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason)
+
+    @property
+    def bodiless(self) -> bool:
+        return self.status < 200 or self.status in (204, 304)
+
+    def _frame(self, method: str) -> None:
+        """RFC 9112 §6.3."""
+        codings, lengths = self.values(b"transfer-encoding"), self.values(b"content-length")
+        if self.bodiless or method == "HEAD":
+            return
+        if codings:
+            if len(codings) > 1 or codings[0].lower() != b"chunked":
+                raise UpstreamFault("upstream's Transfer-Encoding is not 'chunked'")
+            self.framing, self.length = "chunked", None
+        elif lengths:
+            # Equal repeats may be collapsed (RFC 9110 §8.6); as we frame anew, that is what happens.
+            distinct = {part.strip() for value in lengths for part in value.split(b",")}
+            if len(distinct) != 1 or not _LENGTH.fullmatch(length := distinct.pop()):
+                raise UpstreamFault("upstream's Content-Length is ambiguous")
+            self.framing, self.length = "length", int(length)
+        else:
+            self.framing, self.length = "close", None
+
+    def keeps_alive(self) -> bool:
+        """Not where the framing is odd: both lengths, or chunked in HTTP/1.0 (RFC 9112 §6.1)."""
+        odd = self.framing == "chunked" and (self.minor == 0 or self.values(b"content-length"))
+        return self.framing != "close" and not odd and super().keeps_alive()
+
+
+def _without(block: bytes, names: set[bytes]) -> bytes:
+    lines = block.split(b"\r\n")
+    return b"\r\n".join(line for line in lines if line.partition(b":")[0].lower() not in names)
+
+
+def repaired(head: bytes) -> bytes:
+    """A response head with line folds as spaces and no blanks before a colon (RFC 9112 §5.1 and §5.2)."""
+    return _LOOSE_COLON.sub(rb"\1:", _FOLD.sub(b" ", head))
+
+
+# How a body goes on to the client, by how it came and by the client's minor version (RFC 9112 §6.1: no chunks in 1.0).
+_ONWARD: dict[tuple[Framing, int], Framing] = {
+    ("close", 1): "chunked",
+    ("chunked", 0): "close",
+}
+
+
+def onward(head: ResponseHead, request: RequestHead) -> tuple[bytes, Framing]:
+    """A response's status line and field lines as they go on to the client (no Connection field yet, no empty
+    line), and how the body is delimited there."""
+    framing = _ONWARD.get((head.framing, request.minor), head.framing)
+    keep: frozenset[bytes] = frozenset()
+    if head.framing == "length":
+        return restated(head, head.length or 0), framing
+    if head.framing == "none" and head.status != 204:
+        keep = _LENGTH_FIELD | _CODING_FIELD if request.method == "HEAD" and request.minor else _LENGTH_FIELD
+    elif head.framing == "chunked" == framing:
+        keep = _CODING_FIELD
+    block = head.forwarded(keep=keep)
+    if head.framing == "close" and framing == "chunked":
+        block += b"Transfer-Encoding: chunked\r\n"
+    return head.status_line + block, framing
+
+
+def restated(
+    head: ResponseHead, length: int, drop: frozenset[bytes] = frozenset(), replace: dict[bytes, bytes] | None = None
+) -> bytes:
+    """A response's status line and field lines with one Content-Length, in the place of upstream's or at the end."""
+    stated = b"%d" % length
+    block = head.forwarded(drop, {**(replace or {}), b"content-length": stated})
+    if not head.values(b"content-length"):
+        block += b"Content-Length: %b\r\n" % stated
+    return head.status_line + block
+
+
+def persistence(request: RequestHead, keep: bool) -> bytes:
+    """The Connection field of an answer, where one is needed."""
+    if not keep:
+        return b"Connection: close\r\n"
+    return b"Connection: keep-alive\r\n" if request.minor == 0 else b""

@@ -1,0 +1,387 @@
+"""Keeps every exchange: appended on the event loop, finished, redacted and written by a thread of its own.
+
+Laws:
+
+- :meth:`Recorder.append` is all that the loop pays: one append to a deque, no lock, no copy. It never blocks,
+  raises, or waits for the disk. If the writer falls so far behind that ``BACKLOG_ROWS`` rows or
+  ``BACKLOG_BYTES`` of bodies wait, new rows are dropped and counted.
+- The thread writes 100 ms after the first row that waits, or at 256 rows, one batch a time; what was written
+  survives ``kill -9``. With nothing to write it sleeps.
+- Nothing is stored before it is redacted. If the user's ``redact`` fails, all that it might have removed is
+  withheld from the row.
+- If the disk fails, rows wait in memory (``SPILL_BYTES`` a table) and are written when it works again; what
+  does not fit is dropped and counted. The traffic never notices.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import platformdirs
+
+from . import frames
+from .batches import frame_batch, hits_batch
+from .errors import ConfigError, NbproxyError
+from .exchange import Exchange
+from .finishing import OnError, Redact, finish, late, without_bodies
+from .ranking import Ranking
+from .segments import HITS, ROLL_BYTES, ROWS, Log, Table, read_row, shrink, size_of
+
+FLUSH_S = 0.1
+FLUSH_ROWS = 256
+FLUSH_BYTES = 16 * 2**20
+RING = 256
+BACKLOG_ROWS = 65_536
+BACKLOG_BYTES = 256 * 2**20
+MEMORY_BYTES = 256 * 2**20  # of each table where there is no directory
+SPILL_BYTES = 64 * 2**20  # of each table while the disk refuses
+LIMIT_BYTES = 10 * 2**30
+
+_SESSION = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+class BodiesRemoved(NbproxyError):
+    """An event, not a failure: the recording reached its limit, so the oldest bodies (or texts) went."""
+
+
+class RecordingStopped(NbproxyError):
+    """The writing thread ended although nobody closed the recorder."""
+
+
+def default_directory(name: str, session_id: str) -> Path:
+    """Where a session records if nothing is said: under the user's data directory (not created here)."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".") or "default"
+    return platformdirs.user_data_path("nbproxy", appauthor=False) / "recordings" / safe / session_id
+
+
+class Late(NamedTuple):
+    """A ranking that came after its exchange."""
+
+    carrier: Exchange
+
+
+_Item = Exchange | Late | threading.Event  # an event is a barrier: set once all before it is written
+
+
+class Recorder:
+    """Records one session's exchanges.
+
+    :param directory: created if it is missing (0700); None: in memory only, at most 256 MiB of each table and at
+        most ``limit_bytes`` in all, the oldest bodies going first, then the oldest rows.
+    :param session_id: letters, digits, ``_.-``; stands in every file's name. One that was used before goes on.
+    :param redact: the user's, given each finished exchange without credentials; late rankings come to it as an
+        exchange with nothing else in it. It runs on the recorder's thread.
+    :param limit_bytes: of all recordings in the directory; over it the oldest bodies go. None: unlimited.
+    :param on_error: called as (where, exchange id, exception), from any thread; ``where`` is ``complete``,
+        ``redact`` or ``recording``. A disk that refuses is told once until it works again.
+    :raises ConfigError: the directory cannot be created or written to.
+
+    :ivar exchanges: how many were recorded (searches of a multi-search not counted apart).
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        *,
+        session_id: str,
+        redact: Redact | None = None,
+        limit_bytes: int | None = LIMIT_BYTES,
+        on_error: OnError | None = None,
+        roll_bytes: int | None = None,
+    ) -> None:
+        if not _SESSION.fullmatch(session_id):
+            raise ConfigError(f"a session id is made of letters, digits and _.-, not {session_id!r}")
+        self.path = directory if directory is None else Path(directory)
+        self.exchanges = 0
+        self._session, self._redact, self._limit, self._on_error = session_id, redact, limit_bytes, on_error
+        self._settled = 0  # bytes in sealed files
+        self._rows, self._hits = self._tables(roll_bytes)
+        self._pending: deque[_Item] = deque()
+        self._ring: deque[Exchange] = deque(maxlen=RING)
+        self._wake, self._hurry, self._lock = threading.Event(), threading.Event(), threading.Lock()
+        self._came = self._went = self._refused = self._unfit = 0
+        self._failing = self._closing = self._sealing = self._finished = False
+        self._warned = False
+        self._pid = os.getpid()
+        self._thread = threading.Thread(target=self._run, name=f"nbproxy-recorder-{session_id}", daemon=True)
+        self._thread.start()
+
+    # --- what the event loop calls
+
+    def append(self, exchange: Exchange) -> None:
+        """Take an exchange; from one thread only (the loop's)."""
+        if self._closing or len(self._pending) >= BACKLOG_ROWS or self._came - self._went > BACKLOG_BYTES:
+            self._refused += 1
+            return
+        self._came += _weight(exchange)
+        self._put(exchange)
+
+    def append_ranking(
+        self, exchange_id: str, part: int | None, query_id: str | None, query: str | None, ranking: Ranking
+    ) -> None:
+        """Take a ranking that came after its exchange (a shadow's, a replay's); from any thread."""
+        if not self._closing and len(self._pending) < BACKLOG_ROWS:
+            self._put(Late(late(exchange_id, part, query_id, query, ranking)))
+
+    def _put(self, item: Exchange | Late) -> None:
+        self._pending.append(item)
+        if not self._wake.is_set():
+            self._wake.set()
+        if len(self._pending) >= FLUSH_ROWS and not self._hurry.is_set():
+            self._hurry.set()
+
+    # --- what others call
+
+    @property
+    def dropped(self) -> int:
+        """Rows that were lost: the writer was too far behind, memory was full, or a row could not be stored."""
+        return self._refused + self._unfit + self._rows.memory.dropped
+
+    @property
+    def bytes(self) -> int:
+        """Of this session: on disk, and in memory what waits or has no disk to go to."""
+        return self._settled + self._open_bytes() + self._rows.memory.bytes + self._hits.memory.bytes
+
+    def newest(self, n: int = RING) -> list[Exchange]:
+        """At most ``n`` (and 256) of the newest recorded exchanges, newest first, redacted, without bodies.
+
+        Does not wait: an exchange is in after 100 ms, or after :meth:`flush`.
+        """
+        return list(self._ring)[::-1][: max(n, 0)]  # copied in one step of the interpreter, whoever appends
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything that was appended before is in :meth:`frame` and :meth:`hits`.
+
+        Not from the event loop, which would wait for itself.
+
+        :param timeout: seconds; None: as long as it takes.
+        :returns: whether it is so; False after ``timeout``, in a forked child, and on the recorder's own thread.
+        """
+        if os.getpid() != self._pid or threading.current_thread() is self._thread:
+            return False
+        done = threading.Event()
+        self._pending.append(done)
+        self._wake.set()
+        self._hurry.set()
+        end = None if timeout is None else time.monotonic() + timeout
+        while self._thread.is_alive():
+            if done.wait(0.25 if end is None else max(0.0, min(0.25, end - time.monotonic()))):
+                return True
+            if end is not None and time.monotonic() >= end:
+                return done.is_set()
+        self._stand_in()
+        return True
+
+    def frame(self, *, bodies: bool = True) -> pd.DataFrame:
+        """``session.frame``: a fresh DataFrame (contract §5), one row per exchange in the order of recording.
+
+        :param bodies: False leaves the four body columns null, which saves reading them.
+        """
+        self.flush()
+        rows = self._rows.read(self._lock, bodies)
+        return self._shown(rows, rows, frames.FRAME_COLUMNS)
+
+    def hits(self, *, texts: bool = True) -> pd.DataFrame:
+        """``session.hits``: a fresh DataFrame (contract §5), one row per hit of each ranking.
+
+        :param texts: False leaves ``text`` null, which saves reading it.
+        """
+        self.flush()
+        hits = self._hits.read(self._lock, texts)
+        return self._shown(hits, self._rows.read(self._lock, False), frames.HITS_COLUMNS)
+
+    def row(self, exchange_id: str, part: int | None = None) -> Mapping[str, Any] | None:
+        """One row of :meth:`frame` as Python values, without reading the other bodies; None: not recorded."""
+        self.flush()
+        table = self._rows
+        with self._lock:
+            for segment in reversed(table.log.segments() if table.log else []):
+                with contextlib.suppress(FileNotFoundError):
+                    if found := read_row(segment, exchange_id, part):
+                        return found
+            waiting = frames.from_batches(table.memory.batches(), table.kind.columns)
+        place = frames.place_of(waiting, exchange_id, part)
+        return None if place < 0 else waiting.slice(place, 1).to_pylist()[0]
+
+    def close(self, *, seal: bool = True, timeout: float | None = None) -> None:
+        """Write what waits and end the thread; the frames can still be read. Idempotent.
+
+        :param seal: False leaves the streams as they are (``load`` reads them too), which takes no time.
+        :param timeout: seconds to wait for the thread; None: as long as it takes.
+        """
+        if os.getpid() != self._pid:  # a forked child: the files are its parent's
+            self._rows.close()
+            self._hits.close()
+            return
+        if not self._closing:
+            self._sealing, self._closing = seal, True
+        self._wake.set()
+        self._hurry.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+            if not self._thread.is_alive():
+                self._finish()
+
+    # --- the thread
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wake.wait()
+            self._hurry.wait(FLUSH_S)
+            self._wake.clear()
+            self._hurry.clear()
+            try:
+                self._drain()
+            except Exception as error:
+                self._report("recording", None, error)
+        self._finish()
+
+    def _finish(self) -> None:
+        """The last of it: once, by the thread, or by whoever closes a recorder whose thread died."""
+        if self._finished:
+            return
+        self._finished = True
+        try:
+            self._drain()
+        except Exception as error:
+            self._report("recording", None, error)
+        for table in (self._rows, self._hits):
+            self._attempt(table, table.retry)
+            if self._sealing and table.log is not None:
+                self._seal(table)
+            table.close()
+
+    def _stand_in(self) -> None:
+        """Do the thread's work in the caller's: it died, or the recorder is closed and only barriers wait."""
+        if not self._finished:
+            self._report("recording", None, RecordingStopped("the recording thread died; its caller went on"))
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._pending:
+            self._write(self._take())
+
+    def _take(self) -> list[_Item]:
+        taken: list[_Item] = []
+        weight = 0
+        while self._pending and len(taken) < FLUSH_ROWS and weight < FLUSH_BYTES:
+            item = self._pending.popleft()
+            weight += _weight(item) if isinstance(item, Exchange) else 0
+            taken.append(item)
+        self._went += weight
+        return taken
+
+    def _write(self, taken: Sequence[_Item]) -> None:
+        """One batch of each table, and then the barriers that stood among the rows."""
+        try:
+            rows = [finish(one, self._redact, self._report) for one in taken if isinstance(one, Exchange)]
+            lates = [finish(one.carrier, self._redact, self._report) for one in taken if isinstance(one, Late)]
+            self._store(self._rows, self._built(frame_batch, rows))
+            self._store(self._hits, self._built(hits_batch, [*rows, *lates]))
+            self.exchanges += sum(row.part is None for row in rows)
+            self._ring.extend(without_bodies(row) for row in rows[-RING:])
+        finally:
+            for one in taken:
+                if isinstance(one, threading.Event):
+                    one.set()
+
+    def _built(self, make: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """One batch; where an item spoils it, one for each of the others."""
+        if not items:
+            return []
+        with contextlib.suppress(Exception):
+            return [make(items)]
+        batches = []
+        for item in items:
+            try:
+                batches.append(make([item]))
+            except Exception as error:
+                self._unfit += 1
+                self._report("recording", item.exchange_id, error)
+        return batches
+
+    def _store(self, table: Table, batches: Sequence[Any]) -> None:
+        for batch in batches:
+            if batch.num_rows:
+                self._attempt(table, lambda batch=batch: table.write(batch))  # type: ignore[misc]
+        if table.log is not None and table.log.full:
+            self._seal(table)
+
+    def _attempt(self, table: Table, act: Callable[[], object]) -> None:
+        """Do it under the lock; a disk that refuses is told once (outside: whoever is told may read the frames)."""
+        try:
+            with self._lock:
+                act()
+        except OSError as error:
+            if not table.failing:
+                self._report("recording", None, error)
+            table.failing = True
+        else:
+            table.failing = False
+
+    def _seal(self, table: Table) -> None:
+        """Seal a log, and keep the recording under its limit."""
+        assert table.log is not None
+        assert self.path is not None
+        self._attempt(table, table.log.seal)
+        with contextlib.suppress(OSError):
+            removed = [] if self._limit is None else shrink(self.path, self._limit)
+            self._settled = size_of(self.path, self._session) - self._open_bytes()
+            for path in removed:
+                why = f"the recording is over {self._limit:,} bytes: {path.name} was removed, its rows stay"
+                self._report("recording", None, BodiesRemoved(why))
+
+    def _report(self, where: str, exchange_id: str | None, error: BaseException) -> None:
+        if self._on_error is not None:
+            with contextlib.suppress(Exception):
+                self._on_error(where, exchange_id, error)
+
+    # --- parts
+
+    def _tables(self, roll_bytes: int | None) -> tuple[Table, Table]:
+        if self.path is None:
+            share = MEMORY_BYTES if self._limit is None else min(MEMORY_BYTES, self._limit // 2)
+            return Table(ROWS, None, share), Table(HITS, None, share)
+        roll = roll_bytes or _roll_bytes(self._limit)
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            rows, hits = (Log(self.path, kind, self._session, roll_bytes=roll) for kind in (ROWS, HITS))
+            self._settled = size_of(self.path, self._session) - rows.open_bytes - hits.open_bytes
+        except OSError as error:
+            raise ConfigError(f"cannot record to {self.path}: {error.strerror or error}") from error
+        return Table(ROWS, rows, SPILL_BYTES), Table(HITS, hits, SPILL_BYTES)
+
+    def _open_bytes(self) -> int:
+        return sum(table.log.open_bytes for table in (self._rows, self._hits) if table.log)
+
+    def _shown(self, table: Any, rows: Any, columns: Mapping[str, frames.Column]) -> pd.DataFrame:
+        ids = frames.ambiguous_ids(rows)
+        if ids and not self._warned:
+            self._warned = True
+            warnings.warn(frames.warning_for(ids), UserWarning, stacklevel=3)
+        return frames.to_frame(frames.without_ids(table, ids), columns)
+
+
+def _roll_bytes(limit: int | None) -> int:
+    """When to seal: often enough that a limit can be kept, as bodies go by the file."""
+    return ROLL_BYTES if limit is None else min(ROLL_BYTES, max(limit // 16, 65_536))
+
+
+def _weight(exchange: Exchange) -> int:
+    """Bytes of its bodies."""
+    return (
+        len(exchange.request_body or b"")
+        + len(exchange.response_body or b"")
+        + len(exchange.upstream_request_body or b"")
+        + len(exchange.upstream_response_body or b"")
+    )

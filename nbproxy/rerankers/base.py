@@ -1,0 +1,98 @@
+"""What every model here has in common, and the coat for models that others wrote.
+
+Laws of this layer:
+
+* higher is better, one number for each hit, in the order of the hits;
+* importing ``nbproxy.rerankers`` imports no model library: each is imported where it is first needed;
+* a model knows nothing of HTTP, dialects or settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from ..ranking import Hit, Reranker
+from .checked import checked_scores
+
+
+class BaseReranker(ABC):
+    """A :class:`~nbproxy.ranking.Reranker` that can also be called on plain texts.
+
+    :ivar name: what frames and tables call it.
+    :ivar fingerprint: 16 hex digits; two models that score differently have different ones.
+    :ivar source: what the user assigned.
+    """
+
+    def __init__(self, name: str, fingerprint: str, source: object) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.source = source
+
+    @abstractmethod
+    def score(self, query: str, hits: Sequence[Hit]) -> Sequence[float]:
+        """One number for each hit, as the model gives them; the pipeline checks them."""
+
+    def __call__(self, query: str, texts: Sequence[str]) -> list[float]:
+        """Scores of ``texts``, outside any search: for trying a model in a notebook.
+
+        :raises RerankFault: the scores are not one finite number for each text.
+        """
+        hits = hits_of(texts)
+        return checked_scores(self.score(query, hits), len(hits))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self.fingerprint}>"
+
+
+class Adopted(BaseReranker):
+    """A Reranker of somebody else's, or one of ours under another name.
+
+    Whatever else it offers (``score_many``) is reached through it.
+    """
+
+    def __init__(self, inner: Reranker, name: str | None = None) -> None:
+        super().__init__(inner.name if name is None else name, inner.fingerprint, inner)
+        self.inner = inner
+
+    def score(self, query: str, hits: Sequence[Hit]) -> Sequence[float]:
+        return self.inner.score(query, hits)
+
+    def __call__(self, query: str, texts: Sequence[str]) -> list[float]:
+        if isinstance(self.inner, BaseReranker):  # "original" answers NaN on purpose
+            return self.inner(query, texts)
+        return super().__call__(query, texts)
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__") or "inner" not in self.__dict__:  # copy and pickle ask before __init__
+            raise AttributeError(attribute)
+        return getattr(self.inner, attribute)
+
+
+def hits_of(texts: Sequence[str]) -> list[Hit]:
+    """Texts as the hits of no search in particular.
+
+    >>> hits_of(["a"])
+    [Hit(index=None, doc_id=None, rank=1, score=None, text='a')]
+    """
+    return [Hit(index=None, doc_id=None, rank=rank, text=text) for rank, text in enumerate(texts, 1)]
+
+
+def texts_of(hits: Sequence[Hit]) -> list[str]:
+    """The texts a model reads; the pipeline never gives a model a hit that has none."""
+    return [hit.text or "" for hit in hits]
+
+
+def hex16(*parts: bytes) -> str:
+    """16 hex digits of SHA-256 over the parts, each with its length, so that no two lists of parts collide.
+
+    >>> hex16(b"ab", b"c") == hex16(b"a", b"bc")
+    False
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,146 @@
+"""From what a user assigns to a model: by its type, never by what its name contains."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..ranking import Reranker
+from .base import Adopted, BaseReranker
+from .bm25 import BM25
+from .functions import FunctionReranker
+from .loading import NotOnHub
+from .original import Original
+
+ACCEPTED = """\
+a model is one of
+  None                        no model: nothing is touched
+  "original"                  upstream's order, recorded down to depth
+  "bm25"                      BM25 over the candidates
+  a folder (str or Path)      a transformers cross-encoder or bi-encoder: config.json, model.safetensors
+  a Hugging Face hub id       the same, downloaded: "cross-encoder/ms-marco-MiniLM-L6-v2"
+  (model, tokenizer)          the same, loaded with transformers
+  a callable                  (query, texts) -> scores, or (query, hits) -> scores; higher is better
+  nbproxy.listwise(callable)  (query, texts) -> indices, best first
+  a Reranker                  an object with name, fingerprint and score(query, hits)"""
+
+BUILT_IN: dict[str, Callable[[str | None], Reranker]] = {"original": Original, "bm25": BM25}
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def as_reranker(x: object, *, name: str | None = None) -> Reranker | None:
+    """The model that ``x`` stands for; None for None.
+
+    The result can be called as ``r(query, texts)`` and has a ``source``: what was given. A Reranker that has both is
+    returned as it is.
+
+    :param x: see the message of the error, or ``ACCEPTED``.
+    :param name: what to call it; None: a callable's ``__name__``, a path's last folder, a hub id as it is.
+    :raises ConfigError: ``x`` is nothing that a model can be, or cannot be loaded.
+    :raises MissingExtra: it needs a library that is not installed.
+    """
+    for fits, make in _KINDS:
+        if fits(x):
+            return make(x, name)
+    raise ConfigError(f"{_shown(x)} cannot be a model; {ACCEPTED}")
+
+
+def _adopt(x: Any, name: str | None) -> Reranker:
+    if not all(isinstance(value, str) and value for value in (x.name, x.fingerprint)) or not callable(x.score):
+        raise ConfigError(f"{_shown(x)} needs a name and a fingerprint, both strings, and a method score(query, hits)")
+    whole = isinstance(x, BaseReranker) or (callable(x) and hasattr(x, "source"))
+    return x if whole and name in (None, x.name) else Adopted(x, name)
+
+
+def _from_string(x: str, name: str | None) -> Reranker:
+    """A built-in name, a folder, or a hub id, in this order; "./bm25" is a folder."""
+    if x in BUILT_IN:
+        return BUILT_IN[x](name)
+    if not x.strip() or not (_is_there(x) or _HUB_ID.fullmatch(x)):
+        raise ConfigError(f"{_not_found(x)}; {ACCEPTED}")
+    return _load(x, name)
+
+
+def _is_there(x: str) -> bool:
+    try:
+        return Path(x).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, an unknown ~user
+        return False
+
+
+def _load(x: str | Path, name: str | None) -> Reranker:
+    from .transformer import load
+
+    try:
+        return load(x, name=name)
+    except NotOnHub as error:
+        raise ConfigError(f"{_not_found(x)} ({error}); a path has to be a folder with config.json") from error
+
+
+def _not_found(x: str | Path) -> str:
+    close = difflib.get_close_matches(str(x), BUILT_IN, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    known = " and ".join(repr(built_in) for built_in in BUILT_IN)
+    return f"{str(x)!r} is no built-in model ({known}), no folder here, and no model to be had from the Hugging Face hub{hint}"
+
+
+def _from_pair(x: tuple[Any, Any], name: str | None) -> Reranker:
+    from .transformer import from_pair
+
+    return from_pair(*x, name=name)
+
+
+def _refuse_module(x: Any, _name: str | None) -> Reranker:
+    kind = type(x).__name__
+    raise ConfigError(
+        f"a {kind} reads tensors, or has a method of its own for texts; give (model, tokenizer) for one of "
+        "transformers, the path that it was loaded from, or a function, for example "
+        f"lambda query, texts: model.predict([(query, text) for text in texts]); {ACCEPTED}"
+    )
+
+
+def _refuse_class(x: type, _name: str | None) -> Reranker:
+    raise ConfigError(f"{x.__name__} is a class; give an instance of it; {ACCEPTED}")
+
+
+def _is_instance_of(module: str, class_name: str, x: object) -> bool:
+    """Whether ``x`` is of a library's class; an object cannot be if the library was never imported."""
+    library = sys.modules.get(module)
+    kind = getattr(library, class_name, None) if library else None
+    return isinstance(kind, type) and isinstance(x, kind)
+
+
+def _is_module(x: object) -> bool:
+    return _is_instance_of("torch.nn", "Module", x)
+
+
+def _is_pair(x: object) -> bool:
+    return isinstance(x, tuple) and len(x) == 2 and _is_module(x[0]) and callable(x[1])
+
+
+def _shown(x: object) -> str:
+    shown = repr(x)
+    return f"{shown if len(shown) <= 60 else shown[:59] + '…'} ({type(x).__name__})"
+
+
+_Fits = Callable[[object], bool]
+_Make = Callable[[Any, str | None], Reranker | None]
+
+# The first row that fits. Classes, modules of torch and models of sentence-transformers are callable, but not with a
+# query and texts, so they stand before callables.
+_KINDS: tuple[tuple[_Fits, _Make], ...] = (
+    (lambda x: x is None, lambda _, _name: None),
+    (lambda x: isinstance(x, type), _refuse_class),
+    (lambda x: isinstance(x, Reranker), _adopt),
+    (lambda x: isinstance(x, str), _from_string),
+    (lambda x: isinstance(x, Path), _load),
+    (_is_pair, _from_pair),
+    (_is_module, _refuse_module),
+    (callable, lambda x, name: FunctionReranker(x, name=name)),
+)

@@ -1,0 +1,154 @@
+"""Weights into memory, in silence, and the hub's folders onto the disk.
+
+transformers draws progress bars and prints load reports. Both are switched off for the length of a load and put
+back as the user had them; handlers of loggers are never touched. The switches are global, so loads take turns: two
+at once would each remember the other's setting.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, MissingExtra
+from .folders import ModelFolder
+
+INSTALL = 'pip install "nbproxy[torch]"'
+
+# What the hub may send: never a pickle, never code
+_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_UNWANTED = ["onnx/*", "openvino/*", "*.py"]
+
+# Longer than any model: what tokenizers have where nobody wrote a limit down (transformers' VERY_LARGE_INTEGER)
+_NO_LIMIT = 1_000_000
+_FALLBACK_LENGTH = 512
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model in memory.
+
+    :ivar max_length: tokens of one input, special ones included.
+    """
+
+    model: Any
+    tokenizer: Any
+    max_length: int
+
+
+class NotOnHub(ConfigError):
+    """The hub gave no model; the message says why."""
+
+
+def libraries() -> tuple[Any, Any]:
+    """torch and transformers, imported at the first call.
+
+    :raises MissingExtra: one of them cannot be imported.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("torch", INSTALL, str(error)) from error
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtra("transformers", INSTALL, str(error)) from error
+    return torch, transformers
+
+
+def load_parts(folder: ModelFolder, auto_class: str, device: str | None) -> Parts:
+    """Model and tokenizer of a folder, in evaluation mode on the device.
+
+    :param auto_class: the name of transformers' Auto class.
+    :param device: None: the first CUDA device where there is one, else the CPU.
+    :raises ConfigError: transformers cannot load it, or weights that matter are missing.
+    """
+    torch, transformers = libraries()
+    try:
+        with quiet():
+            model, report = getattr(transformers, auto_class).from_pretrained(
+                folder.path, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False)
+    except Exception as error:  # whatever two libraries raise about a folder, the user gets one kind of answer
+        raise ConfigError(f"transformers cannot load {folder.path}: {type(error).__name__}: {error}") from error
+    _refuse_random_weights(folder, report)
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    return Parts(model, tokenizer, usable_length(model, tokenizer, folder.max_length))
+
+
+def usable_length(model: Any, tokenizer: Any, configured: int | None = None) -> int:
+    """How many tokens the model takes: what was configured, within what it has positions for.
+
+    As sentence-transformers decides it, but a RoBERTa's first positions, which it cannot use, are taken off.
+    """
+    limits = [configured] if configured else [tokenizer.model_max_length, _positions(model)]
+    known = [limit for limit in limits if limit and 0 < limit < _NO_LIMIT]
+    return min([*known, *_embedded(model)], default=_FALLBACK_LENGTH)
+
+
+def _positions(model: Any) -> int | None:
+    value = getattr(model.config, "max_position_embeddings", None)  # XLNet writes -1 for none
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _embedded(model: Any) -> list[int]:
+    """The length of each table of absolute positions; where it has a padding index, positions start after it."""
+    tables = (module for name, module in model.named_modules() if name.endswith("embeddings.position_embeddings"))
+    found = [(table.num_embeddings, getattr(table, "padding_idx", None)) for table in tables]
+    return [size if padding is None else size - padding - 1 for size, padding in found]
+
+
+def _refuse_random_weights(folder: ModelFolder, report: dict[str, Any]) -> None:
+    """Weights that the files lack are drawn at random; only a bi-encoder's pooler is never used."""
+    unused = "pooler." if folder.kind == "bi-encoder" else None
+    missing = sorted(key for key in report.get("missing_keys") or () if not (unused and unused in key))
+    if missing:
+        raise ConfigError(
+            f"the weights in {folder.path} lack {', '.join(missing[:4])}{' …' * (len(missing) > 4)}; transformers "
+            "would draw them at random"
+        )
+
+
+def snapshot(hub_id: str) -> Path:
+    """The folder of a model of the Hugging Face hub, downloaded unless it is in the cache.
+
+    :raises NotOnHub: the hub has no such model, or cannot be reached and the cache does not have it.
+    """
+    libraries()
+    from huggingface_hub import snapshot_download
+
+    try:
+        with quiet():
+            return Path(snapshot_download(hub_id, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
+    except Exception as error:  # names, network, authorisation, disk: the library has dozens, with no common root
+        raise NotOnHub(f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, nothing below an error; both as they were afterwards."""
+    import huggingface_hub.utils
+    from transformers.utils import logging as settings
+
+    hub: Any = huggingface_hub.utils  # its switches are public, but not in its type information
+
+    with _ONE_AT_A_TIME:
+        bars, hub_bars = settings.is_progress_bar_enabled(), not hub.are_progress_bars_disabled()
+        level = settings.get_verbosity()
+        settings.disable_progress_bar()
+        settings.set_verbosity_error()
+        try:
+            yield
+        finally:
+            settings.set_verbosity(level)
+            if bars:
+                settings.enable_progress_bar()
+            # transformers' switch throws the hub's as well
+            (hub.enable_progress_bars if hub_bars else hub.disable_progress_bars)()

@@ -1,0 +1,382 @@
+"""A recording on disk: append-only Arrow files in one directory, which several processes may share.
+
+Laws:
+
+- A row is first in an open, uncompressed IPC *stream*: ``rows-<session>-000001.arrows`` (bodies inside) and
+  ``hits-<session>-000001.arrows`` (texts inside). Each batch is one ``write``; a stream that was cut reads back up
+  to its last whole batch.
+- A full stream is **sealed** into two IPC *files*: ``rows-….arrow`` (uncompressed, mapped on reading) and
+  ``bodies-….arrow`` (the four bodies, zstd); ``hits-….arrow`` and ``texts-….arrow``. Row i of one is row i of the
+  other. Each is written whole under a name that no reader looks at and then renamed, the bulk first; the stream
+  goes last. So the light file is the commit: where it exists the stream of the same number is not read, where it
+  does not the bulk file is not. A crash between any two steps neither doubles nor loses a row.
+- The bulk file may be gone (a recording has a limit): its columns are then null. Nothing else is ever removed.
+- Files are 0600: they hold people's traffic.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from .frames import FRAME_COLUMNS, HITS_COLUMNS, Column, conform, from_batches, place_of, schema
+from .memory import MemoryLog
+
+ROLL_BYTES = 64 * 2**20
+ROLL_BATCHES = 4096  # a quiet session writes a batch per exchange, 6 KB each at least
+BULK_ROWS = 256  # in one compressed batch, so that one body can be read without the rest
+
+_NAME = re.compile(r"(rows|bodies|hits|texts)-([A-Za-z0-9_.-]+)-(\d{6,})\.(arrows|arrow)")
+_BROKEN = (OSError, pa.ArrowInvalid)  # what a cut stream raises
+
+
+class Kind(NamedTuple):
+    """One of the two tables of a recording.
+
+    :ivar name: of its files.
+    :ivar bulk: of the files of its large columns.
+    :ivar bulky: those columns.
+    """
+
+    name: str
+    bulk: str
+    columns: Mapping[str, Column]
+    bulky: tuple[str, ...]
+
+    @property
+    def light(self) -> list[str]:
+        return [name for name in self.columns if name not in self.bulky]
+
+
+ROWS = Kind(
+    "rows",
+    "bodies",
+    FRAME_COLUMNS,
+    ("request_body", "response_body", "upstream_request_body", "upstream_response_body"),
+)
+HITS = Kind("hits", "texts", HITS_COLUMNS, ("text",))
+
+
+class Segment(NamedTuple):
+    """The files of one number. ``size``: how much of the stream counts; None: all of it."""
+
+    kind: Kind
+    directory: Path
+    session: str
+    number: int
+    sealed: bool
+    size: int | None = None
+
+    def path(self, name: str, suffix: str) -> Path:
+        return self.directory / f"{name}-{self.session}-{self.number:06d}.{suffix}"
+
+    @property
+    def stream(self) -> Path:
+        return self.path(self.kind.name, "arrows")
+
+    @property
+    def file(self) -> Path:
+        return self.path(self.kind.name, "arrow")
+
+    @property
+    def bulk(self) -> Path:
+        return self.path(self.kind.bulk, "arrow")
+
+
+def files(directory: Path) -> Iterator[tuple[Path, str, str, int, bool]]:
+    """The recording's files in a directory: (path, name, session, number, whether it is a stream)."""
+    for path in directory.iterdir():
+        if match := _NAME.fullmatch(path.name):
+            yield path, match[1], match[2], int(match[3]), match[4] == "arrows"
+
+
+def segments(directory: Path, kind: Kind) -> dict[str, list[Segment]]:
+    """Session id → its segments of this kind, in order."""
+    found: dict[tuple[str, int], bool] = {}
+    for _, name, session, number, stream in files(directory):
+        if name == kind.name:
+            found[session, number] = found.get((session, number), False) or not stream
+    out: dict[str, list[Segment]] = {}
+    for (session, number), sealed in sorted(found.items()):
+        out.setdefault(session, []).append(Segment(kind, directory, session, number, sealed))
+    return out
+
+
+def read(segment: Segment, *, bulky: bool = True) -> Any:
+    """A segment as an Arrow table of its kind's columns; the bulky ones null if they are not asked for or gone.
+
+    :raises FileNotFoundError: it was sealed or removed since it was listed.
+    """
+    if not segment.sealed:
+        return _read_stream(segment, bulky)
+    table = pa.ipc.open_file(pa.memory_map(str(segment.file))).read_all()
+    if bulky:
+        with contextlib.suppress(FileNotFoundError):
+            bulk = pa.ipc.open_file(pa.memory_map(str(segment.bulk))).read_all()
+            for name in bulk.column_names:
+                table = table.append_column(name, bulk.column(name))
+    return conform(table, segment.kind.columns)
+
+
+def read_row(segment: Segment, exchange_id: str, part: int | None) -> dict[str, Any] | None:
+    """One row, bodies included, as Python values; None if it is not in this segment."""
+    table = read(segment, bulky=False)
+    place = place_of(table, exchange_id, part)
+    if place < 0:
+        return None
+    row: dict[str, Any] = table.slice(place, 1).to_pylist()[0]
+    return row | _bulk_of(segment, place)
+
+
+def read_all(listed: Iterable[Segment], kind: Kind, *, bulky: bool = True) -> Any:
+    """Segments one after the other; what was removed since it was listed is left out."""
+    tables = [schema(kind.columns).empty_table()]
+    for segment in listed:
+        with contextlib.suppress(FileNotFoundError):
+            tables.append(read(segment, bulky=bulky))
+    return pa.concat_tables(tables)
+
+
+def _bulk_of(segment: Segment, place: int) -> dict[str, Any]:
+    """The bulky columns of one row; of a sealed segment only the batch that holds them is unpacked."""
+    if not segment.sealed:
+        table = read(segment).select(segment.kind.bulky).slice(place, 1)
+        return dict(table.to_pylist()[0])
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(segment.bulk)))
+    except FileNotFoundError:
+        return {}
+    return dict(reader.get_batch(place // BULK_ROWS).slice(place % BULK_ROWS, 1).to_pylist()[0])
+
+
+def _read_stream(segment: Segment, bulky: bool) -> Any:
+    """The whole batches of a stream, as one chunk in memory of our own: the file may go at any time."""
+    kind = segment.kind
+    size = segment.stream.stat().st_size if segment.size is None else segment.size
+    table = from_batches(_batches(segment.stream, size), kind.columns)
+    wanted = table.column_names if bulky else [name for name in table.column_names if name not in kind.bulky]
+    return conform(table.select(wanted).combine_chunks(), kind.columns)
+
+
+def _batches(path: Path, size: int) -> list[Any]:
+    if not size:
+        return []
+    buffer = pa.memory_map(str(path)).read_buffer(size)
+    batches = []
+    with contextlib.suppress(StopIteration, *_BROKEN):
+        reader = pa.ipc.open_stream(buffer)
+        while True:
+            batches.append(reader.read_next_batch())
+    return batches
+
+
+def seal(segment: Segment) -> Segment:
+    """Turn a stream into its two files, in the order that the laws above ask for.
+
+    :raises OSError: nothing was sealed, the stream is as it was.
+    """
+    kind = segment.kind
+    table = read(segment)
+    if table.num_rows:
+        _write_file(segment.bulk, table.select(kind.bulky), compression=_codec())
+    _write_file(segment.file, table.select(kind.light), compression=None)
+    with contextlib.suppress(OSError):  # Windows: somebody has it open; no reader looks at it any more
+        segment.stream.unlink()
+    return segment._replace(sealed=True, size=None)
+
+
+def _codec() -> str | None:
+    return "zstd" if pa.Codec.is_available("zstd") else None
+
+
+def _write_file(path: Path, table: Any, compression: str | None) -> None:
+    """The bulk in small compressed batches, the rest in one."""
+    new = path.with_suffix(".tmp")
+    rows = BULK_ROWS if compression else None
+    try:
+        with open_new(new, os.O_TRUNC) as file:  # buffered: a raw file may write less than it is given
+            options = pa.ipc.IpcWriteOptions(compression=compression)
+            with pa.ipc.new_file(file, table.schema, options=options) as writer:
+                writer.write_table(table, max_chunksize=rows)
+            file.flush()
+            os.fsync(file.fileno())  # the stream is removed after this
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def open_new(path: Path, flags: int) -> Any:
+    """A binary file that only its owner may read."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | flags | getattr(os, "O_BINARY", 0), 0o600), "wb")
+
+
+def shrink(directory: Path, limit: int) -> list[Path]:
+    """Remove bodies, then texts, the oldest file first and whatever session's it is, until ``limit`` bytes are left.
+
+    :returns: what was removed. Rows and open streams stay, so that more than ``limit`` may be left.
+    """
+    sizes = {path: (name, stat) for path, name, *_ in files(directory) if (stat := _stat(path))}
+    total = sum(stat.st_size for _, stat in sizes.values())
+    removed: list[Path] = []
+    for bulk in (ROWS.bulk, HITS.bulk):
+        old = sorted((stat.st_mtime_ns, path) for path, (name, stat) in sizes.items() if name == bulk)
+        for _, path in old:
+            if total <= limit:
+                return removed
+            total -= sizes[path][1].st_size
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+def size_of(directory: Path, session: str) -> int:
+    """Bytes of the files of one session."""
+    mine = (path for path, _, owner, *_ in files(directory) if owner == session)
+    return sum(stat.st_size for path in mine if (stat := _stat(path)))
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:  # another process of the same directory
+        return None
+
+
+class Log:
+    """Writes one kind of row for one session. Not thread-safe; reading what :meth:`segments` lists needs no lock.
+
+    :param roll_bytes: a stream of this size is due to be sealed (:attr:`full`).
+    :raises OSError: the directory cannot be written to.
+    """
+
+    def __init__(self, directory: Path, kind: Kind, session: str, *, roll_bytes: int = ROLL_BYTES) -> None:
+        self.kind, self._directory, self._session, self._roll = kind, directory, session, roll_bytes
+        self._done = segments(directory, kind).get(session, [])
+        self._open: Segment | None = None
+        self._file: Any = None
+        self._batches = 0
+        self._seal_at = roll_bytes
+        self._start()
+
+    @property
+    def full(self) -> bool:
+        """Whether the open stream is due to be sealed."""
+        return self._open is not None and ((self._open.size or 0) >= self._seal_at or self._batches >= ROLL_BATCHES)
+
+    @property
+    def open_bytes(self) -> int:
+        """Size of the open stream."""
+        return (self._open.size or 0) if self._open else 0
+
+    def segments(self) -> list[Segment]:
+        """Everything written so far, in order."""
+        return [*self._done, *([self._open] if self._open else [])]
+
+    def append(self, batch: Any) -> None:
+        """Hand a batch to the operating system.
+
+        :raises OSError: nothing of it is kept.
+        """
+        if self._file is None or os.fstat(self._file.fileno()).st_nlink == 0:  # somebody removed the directory
+            self._start()
+        self._write(batch.serialize())
+        self._batches += 1
+
+    def seal(self) -> None:
+        """Seal the open stream, if there is one; the next append begins another.
+
+        :raises OSError: the stream goes on, and is :attr:`full` again when it has grown by as much once more.
+        """
+        if self._open is None:
+            return
+        try:
+            sealed = seal(self._open)
+        except OSError:
+            self._seal_at, self._batches = self.open_bytes + self._roll, 0
+            raise
+        self.close()
+        self._done.append(sealed)
+        self._open = None
+
+    def close(self) -> None:
+        """Let go of the file; a forked child does only this."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _start(self) -> None:
+        self.close()
+        number = 1 + max((one.number for one in self.segments()), default=0)
+        self._done, self._open = self.segments(), None
+        fresh = Segment(self.kind, self._directory, self._session, number, sealed=False, size=0)
+        self._file = open_new(fresh.stream, os.O_EXCL | os.O_APPEND)
+        self._open, self._batches, self._seal_at = fresh, 0, self._roll
+        try:
+            self._write(schema(self.kind.columns).serialize())
+        except OSError:
+            self.close()
+            self._open = None
+            fresh.stream.unlink(missing_ok=True)
+            raise
+
+    def _write(self, data: Any) -> None:
+        """All of it, or nothing: a part would hide everything after it from a reader."""
+        assert self._open is not None
+        size, raw, rest = self._open.size or 0, self._file.raw, memoryview(data)
+        try:
+            while rest:
+                rest = rest[raw.write(rest) :]
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(raw.fileno(), size)
+            raise
+        self._open = self._open._replace(size=size + len(memoryview(data)))
+
+
+class Table:
+    """One kind of row of one session: its log on disk, if there is one, and what is only in memory.
+
+    :param limit: bytes in memory.
+    """
+
+    def __init__(self, kind: Kind, log: Log | None, limit: int) -> None:
+        self.kind, self.log, self.memory = kind, log, MemoryLog(kind.bulky, limit)
+        self.failing = False
+
+    def write(self, batch: Any) -> None:
+        """:raises OSError: the batch waits in memory."""
+        if self.log is None:
+            return self.memory.append(batch)
+        try:
+            self.retry()
+            return self.log.append(batch)
+        except OSError:
+            self.memory.append(batch)
+            raise
+
+    def retry(self) -> None:
+        """Write what waits, oldest first."""
+        while self.log is not None and self.memory:
+            self.log.append(self.memory.batches()[0])
+            self.memory.popleft()
+
+    def read(self, lock: threading.Lock, bulky: bool) -> Any:
+        """The whole table. Only the open stream is read under the lock: it may be sealed at any time."""
+        with lock:
+            listed = self.log.segments() if self.log else []
+            cut = len(listed) - bool(listed and not listed[-1].sealed)
+            live = read_all(listed[cut:], self.kind, bulky=bulky)
+            waiting = from_batches(self.memory.batches(), self.kind.columns).combine_chunks()
+        return pa.concat_tables([read_all(listed[:cut], self.kind, bulky=bulky), live, waiting])
+
+    def close(self) -> None:
+        if self.log is not None:
+            self.log.close()
