@@ -203,6 +203,7 @@ def _plot(per_query: pd.DataFrame, ax: Axes | None) -> Axes:
             label=f"{overlap}, {a} and {b}",
         )
     ax.set(xlabel="queries, most changed first", ylabel="agreement (1: the same order)", ylim=(-0.02, 1.02))
+    ax.xaxis.get_major_locator().set_params(integer=True)
     _quiet(ax)
     return ax
 

@@ -36,6 +36,8 @@ _NAME = re.compile(r"(?a)(?<=[?&;#])([^=&;#\s]+)=")
 _SECRET = re.compile(
     r"(?ai)api_key|apikey|token|access_token|key|password|secret|sig.*|x-amz-(?:signature|security-token|credential)"
 )
+# The fast path: nearly every target has no such parameter, and none with a percent sign in its name.
+_SUSPECT = re.compile(r"(?ai)[?&;#](?:api_?key|token|access_token|key|password|secret|sig|x-amz-|[^=&;#\s]*%)")
 # In a header line a URL may stand between other things: ``Link: <…?token=x>; rel=next``.
 _TARGET_VALUE = re.compile(r"[^&#]*")
 _HEADER_VALUE = re.compile(r"(?a)[^&#\s\"'<>]*")
@@ -84,14 +86,13 @@ def _without_secrets(text: str, value: re.Pattern[str]) -> str:
     """``text`` with the user information of its URLs and its secret parameters' values replaced."""
     if "@" in text:
         text = _USER.sub(REDACTED + "@", text)
-    if "=" not in text:
+    if not _SUSPECT.search(text):
         return text
     pieces: list[str] = []
     done = 0
     for match in _NAME.finditer(text):
-        if match.start() >= done and _is_secret(match[1]):
-            end = _end(value, text, match.end())
-            pieces += [text[done : match.end()], REDACTED if end > match.end() else ""]
+        if match.start() >= done and _is_secret(match[1]) and (end := _end(value, text, match.end())) > match.end():
+            pieces += [text[done : match.end()], REDACTED]
             done = end
     return "".join([*pieces, text[done:]]) if pieces else text
 

@@ -306,6 +306,8 @@ class Relay:
             self._answer_fault(fault)
 
     def _answer_fault(self, fault: HttpFault) -> None:
+        self._discarding = True  # what is at hand of the request is read, so that the connection can go on
+        self._client.hold(False)
         body, method = error_body(fault), self._head.method
         keep = self._head.keeps_alive() and self._request_done
         block = self._client.answer(fault.status, body, head_only=method == "HEAD", keep=keep)

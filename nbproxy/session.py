@@ -28,6 +28,7 @@ from .errors import ConfigError, SessionClosed
 from .exchange import Exchange
 from .models import Shelf, in_background, load
 from .options import Options
+from .places import runtime_directory
 from .ports import bound, own_hosts
 from .ranking import Ranking
 from .recorder import Recorder, default_directory
@@ -91,9 +92,7 @@ class Session(Recorded):
 
     def _write_token(self, directory: Path | None) -> None:
         """The token's file, readable by its owner only, as contract §7 says."""
-        from platformdirs import user_runtime_dir
-
-        self._token_file = (directory or Path(user_runtime_dir("nbproxy"))) / f"token-{self._session_id}"
+        self._token_file = (directory or runtime_directory()) / f"token-{self._session_id}"
         with contextlib.suppress(OSError):
             self._token_file.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self._token_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

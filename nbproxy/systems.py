@@ -269,6 +269,7 @@ def left_out(searches: pd.DataFrame, used: set[int]) -> pd.Series[int]:
 
     A search whose model failed is counted even where a shadow ordered it, or where only its original order
     is measured.
+    A zero-hit search that a newer one replaces stands under its reason, ``no-hits``.
     """
     reason = searches["reason"].astype("str")
     failed = reason.notna() & ~reason.isin(ORDERLESS)

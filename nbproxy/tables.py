@@ -47,13 +47,13 @@ def clean(text: str) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value as it is shown: floats with three digits, at most sixty characters."""
+    """A value as it is shown: floats with three digits (tiny ones as 2e-07), at most sixty characters."""
     if isinstance(value, tuple):
         return cell(", ".join(map(str, value)))
     if pd.isna(value):
         return NOTHING
     if isinstance(value, float):
-        return f"{value:.{DIGITS}f}"
+        return f"{value:.{DIGITS}f}" if value == 0 or abs(value) >= 10**-DIGITS else f"{value:.0e}"
     text = clean(str(value))
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
 

@@ -160,4 +160,3 @@ def _call(read: Callable[[Hit], str | None], hit: Hit) -> str | None:
     if text is not None and not isinstance(text, str):
         raise RerankFault(f"fields={read!r} gave {type(text).__name__} for {hit!r}, not a text or None")
     return text if text and not text.isspace() else None
-

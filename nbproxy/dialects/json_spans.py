@@ -23,9 +23,7 @@ MAX_DEPTH = 10_000  # Elasticsearch's own parser stops at 1,000; more than this 
 
 _WS = rb"[ \t\r\n]*+"
 _STRING = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
-_SCALAR = (
-    rb"(?P<scalar>" + _STRING + rb"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null)"
-)
+_SCALAR = rb"(?P<scalar>" + _STRING + rb"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null)"
 _OPEN = rb"|(?P<array>\[)|(?P<object>\{)"
 _KEY = rb"(?P<key>" + _STRING + rb")" + _WS + rb":"
 
@@ -154,9 +152,7 @@ def items(text: bytes) -> list[tuple[int, int]]:
         values: list[msgspec.Raw] | None = _ARRAY(text)
     except REFUSED:
         values = None
-    return (
-        _scan_items(text, start) if values is None else place(text, start, [bytes(value) for value in values])
-    )
+    return _scan_items(text, start) if values is None else place(text, start, [bytes(value) for value in values])
 
 
 def place(text: bytes, at: int, values: list[bytes]) -> list[tuple[int, int]]:
@@ -184,6 +180,6 @@ def _scan_items(text: bytes, at: int) -> list[tuple[int, int]]:
 def _check_end(text: bytes, end: int, dangling: int | None, bracket: bytes) -> None:
     """After the last member or item: its bracket, nothing else."""
     found = _CLOSING.match(text, end)
-    close = found.end() if found else end
-    if dangling is not None or text[close - 1 : close] != bracket or BLANK.fullmatch(text, close) is None:
+    close = found.end() if found and found[0].endswith(bracket) else None
+    if dangling is not None or close is None or BLANK.fullmatch(text, close) is None:
         raise Unreadable(f"not JSON at byte {end}")

@@ -204,9 +204,7 @@ def _many_fields(spec: Any) -> Iterator[Part]:
 def _more_like_this(spec: Any) -> Iterator[Part]:
     spec = _object(spec)
     yield from _fields(spec.get("fields"))
-    yield Sub(
-        _texts, [like for like in _list(spec.get("like", spec.get("like_text"))) if isinstance(like, str)]
-    )
+    yield Sub(_texts, [like for like in _list(spec.get("like", spec.get("like_text"))) if isinstance(like, str)])
 
 
 def _syntax(simple: bool) -> Reader:
@@ -240,9 +238,7 @@ def _wrapper(spec: Any) -> Iterator[Part]:
 def _knn(spec: Any) -> Iterator[Part]:
     """A knn search, clause, or retriever: ES names its field inside, OpenSearch around."""
     for one in _list(spec):
-        built = _object(_object(_object(one).get("query_vector_builder")).get("text_embedding")).get(
-            "model_text"
-        )
+        built = _object(_object(_object(one).get("query_vector_builder")).get("text_embedding")).get("model_text")
         yield Sub(_texts, built) if built else Other()
 
 

@@ -40,6 +40,9 @@ SHAPES: tuple[tuple[str, tuple[str, ...], Kind], ...] = (
 
 _BINARY = re.compile(r"\b(?:yaml|cbor|smile)\b", re.I)
 _WHOLE = re.compile(r"[+-]?[0-9]{1,10}")
+_LONE = re.compile(  # escapes of surrogates that are not one of a pair
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.S
+)
 _MAX_INT = 2**31 - 1
 
 
@@ -66,7 +69,7 @@ def _fits(shape: Sequence[str], segments: Sequence[str]) -> bool:
 def index_of(target: str) -> str | None:
     """The path's index expression as written."""
     segments = [segment for segment in target.partition("?")[0].split("/") if segment]
-    return segments[0] if len(segments) == 2 and not unquote(segments[0]).startswith("_async") else None
+    return segments[0] if len(segments) == 2 and _fits(("*", "*"), [unquote(segments[0]), ""]) else None
 
 
 def body_of(request: Request) -> tuple[bytes, str | None]:
@@ -166,11 +169,12 @@ def parse(text: bytes) -> dict[str, Any]:
 
 
 def lenient(text: bytes) -> Any:
-    """Any JSON value, as far as Python can hold it.
+    """Any JSON value, as far as Python can hold it; a lone surrogate becomes U+FFFD, huge numbers infinity.
 
     :raises RecursionError: nested too deep.
     """
-    return json.loads(text.decode("utf-8"), parse_int=_integer)
+    scrubbed = _LONE.sub(lambda found: "\\ufffd" if found[1] else found[0], text.decode("utf-8"))
+    return json.loads(scrubbed, parse_int=_integer)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -234,7 +234,9 @@ class _Sift:
     def object(self, text: bytes, path: str, all_in: bool) -> bytes:
         every = json_spans.members(text)
         kept = [(member, self.member(text, member, path, all_in)) for member in every]
-        return splice.keep_members(text, every, [(one, value) for one, value in kept if value is not None], self.compact)
+        return splice.keep_members(
+            text, every, [(one, value) for one, value in kept if value is not None], self.compact
+        )
 
     def member(self, text: bytes, member: Member, path: str, all_in: bool) -> bytes | None:
         """The member's value as shown, None if it is not."""

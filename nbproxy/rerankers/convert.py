@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..ranking import Reranker
 from .base import Adopted, BaseReranker
 from .bm25 import BM25
+from .folders import is_there
 from .functions import FunctionReranker
 from .loading import NotOnHub
 from .original import Original
@@ -31,7 +32,7 @@ a model is one of
 
 BUILT_IN: dict[str, Callable[[str | None], Reranker]] = {"original": Original, "bm25": BM25}
 
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_ID = re.compile(r"\w[\w.-]{0,95}(/\w[\w.-]{0,95})?", re.ASCII)
 
 
 def as_reranker(x: object, *, name: str | None = None) -> Reranker | None:
@@ -62,16 +63,9 @@ def _from_string(x: str, name: str | None) -> Reranker:
     """A built-in name, a folder, or a hub id, in this order; "./bm25" is a folder."""
     if x in BUILT_IN:
         return BUILT_IN[x](name)
-    if not x.strip() or not (_is_there(x) or _HUB_ID.fullmatch(x)):
+    if not x.strip() or not (is_there(x) or _HUB_ID.fullmatch(x)):
         raise ConfigError(f"{_not_found(x)}; {ACCEPTED}")
     return _load(x, name)
-
-
-def _is_there(x: str) -> bool:
-    try:
-        return Path(x).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, an unknown ~user
-        return False
 
 
 def _load(x: str | Path, name: str | None) -> Reranker:
@@ -87,7 +81,8 @@ def _not_found(x: str | Path) -> str:
     close = difflib.get_close_matches(str(x), BUILT_IN, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     known = " and ".join(repr(built_in) for built_in in BUILT_IN)
-    return f"{str(x)!r} is no built-in model ({known}), no folder here, and no model to be had from the Hugging Face hub{hint}"
+    what = f"no built-in model ({known}), no folder here, and no model to be had from the Hugging Face hub"
+    return f"{str(x)!r} is {what}{hint}"
 
 
 def _from_pair(x: tuple[Any, Any], name: str | None) -> Reranker:
@@ -121,7 +116,7 @@ def _is_module(x: object) -> bool:
 
 
 def _is_pair(x: object) -> bool:
-    return isinstance(x, tuple) and len(x) == 2 and _is_module(x[0]) and callable(x[1])
+    return isinstance(x, tuple) and len(x) == 2 and _is_instance_of("transformers", "PreTrainedModel", x[0])
 
 
 def _shown(x: object) -> str:

@@ -135,8 +135,10 @@ def _methods(kind: type) -> dict[str, types.FunctionType]:
 
 
 def _named(value: Any) -> list[bytes]:
+    """By name; a class's module is left out, as a function's is: it is ``__main__`` until the code moves to a file."""
     name = getattr(value, "__qualname__", getattr(value, "__name__", ""))
-    return [str(getattr(value, "__module__", "")).encode(), str(name).encode()]
+    module = "" if isinstance(value, type) else getattr(value, "__module__", "")
+    return [str(module).encode(), str(name).encode()]
 
 
 def _scalar(value: Any) -> list[bytes]:

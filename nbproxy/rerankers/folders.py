@@ -76,11 +76,9 @@ class ModelFolder:
     def kind(self) -> Kind:
         """Cross-encoder or bi-encoder, by the architecture; then by sentence-transformers' files."""
         names = self.config.get("architectures") or []
-        if any(_CLASSIFIER.search(name) for name in names):
-            return self._only_known_modules("cross-encoder")
-        encoder = bool(names) and all(_ENCODER.search(name) for name in names)
-        if self.modules or (encoder and not self.config.get("is_encoder_decoder")):
-            return self._only_known_modules("bi-encoder")
+        kind = architecture_kind(names, bool(self.config.get("is_encoder_decoder")))
+        if kind or self.modules:
+            return self._only_known_modules(kind or "bi-encoder")
         raise ConfigError(
             f"{self.path} holds {', '.join(names) or 'a model that names no architecture'}; accepted are "
             "cross-encoders (…ForSequenceClassification) and bi-encoders (a sentence-transformers folder, or a "
@@ -144,6 +142,19 @@ class ModelFolder:
         return digest.hexdigest()[:16]
 
 
+def architecture_kind(names: list[str], encoder_decoder: bool = False) -> Kind | None:
+    """What the architectures of a configuration, which are names of transformers' classes, can be used as.
+
+    >>> architecture_kind(["BertForSequenceClassification"]), architecture_kind(["BertModel"])
+    ('cross-encoder', 'bi-encoder')
+    >>> architecture_kind(["GPT2LMHeadModel"])
+    """
+    if any(_CLASSIFIER.search(name) for name in names):
+        return "cross-encoder"
+    encoder = bool(names) and all(_ENCODER.search(name) for name in names)
+    return "bi-encoder" if encoder and not encoder_decoder else None
+
+
 def open_folder(path: Path) -> ModelFolder:
     """The folder of a transformers model.
 
@@ -157,6 +168,14 @@ def open_folder(path: Path) -> ModelFolder:
     folder = ModelFolder(path)
     _ = folder.kind, folder.weights  # both say what is wrong
     return folder
+
+
+def is_there(path: str) -> bool:
+    """Whether a string, of whatever content, is a path of something."""
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, an unknown ~user
+        return False
 
 
 def folder_name(path: Path) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..ranking import Hit
 from .base import BaseReranker, texts_of
-from .folders import Kind, ModelFolder, Pooling, folder_name, open_folder
+from .folders import Kind, ModelFolder, Pooling, architecture_kind, folder_name, is_there, open_folder
 from .loading import Parts, libraries, load_parts, snapshot, usable_length
 from .squash import Floats, scores_of
 
@@ -223,21 +223,19 @@ def load(source: str | Path, *, name: str | None = None, device: str | None = No
 
 def find(source: str | Path) -> tuple[ModelFolder, str]:
     """A model's folder and its name; a string that is no folder here is asked of the hub."""
-    path = Path(source).expanduser()
-    if isinstance(source, Path) or path.exists():
+    if isinstance(source, Path) or is_there(source):
+        path = Path(source).expanduser()
         return open_folder(path), folder_name(path)
     return open_folder(snapshot(source)), source
 
 
 def from_pair(model: Any, tokenizer: Any, *, name: str | None = None) -> TransformerReranker:
     """A reranker from a loaded model and its tokenizer: a cross-encoder where it classifies sequences."""
-    _, transformers = libraries()
-    classifiers = set(transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.values())
-    encoders = set(transformers.MODEL_MAPPING.values())
-    kinds: tuple[tuple[set[type], Kind], ...] = ((classifiers, "cross-encoder"), (encoders, "bi-encoder"))
-    for types, kind in kinds:
-        if type(model) in types and not model.config.is_encoder_decoder:
-            return _CLASSES[kind].of(model, tokenizer, name=name)
+    libraries()
+    encoder_decoder = bool(getattr(model.config, "is_encoder_decoder", False))
+    kind = architecture_kind([type(model).__name__], encoder_decoder)
+    if kind:
+        return _CLASSES[kind].of(model, tokenizer, name=name)
     raise ConfigError(
         f"{type(model).__name__} is neither a sequence classifier (a cross-encoder) nor a plain encoder (a bi-encoder)"
     )

@@ -1,0 +1,79 @@
+"""Fixtures: sessions that are stopped whatever happens, a scripted upstream on a real socket, the demo engine."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nbproxy
+
+from .upstreams import Json, Scripted
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _own_data_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written to the user's own directories."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data"))
+    runtime = tmp_path_factory.getbasetemp() / "run"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest) -> Iterator[Callable[..., nbproxy.Session]]:
+    """``nbproxy.start`` under a name of the test's own; what it started is stopped."""
+    started: list[nbproxy.Session] = []
+
+    def go(upstream: str | None = None, **options: Any) -> nbproxy.Session:
+        options.setdefault("name", request.node.name)
+        options.setdefault("record", False)
+        options.setdefault("drain", 0.5)
+        session = nbproxy.start(upstream, **options)
+        started.append(session)
+        return session
+
+    yield go
+    for session in started:
+        session.stop()
+
+
+@pytest.fixture
+def upstream() -> Iterator[Scripted]:
+    """An upstream that does, byte for byte, what the test says."""
+    with Scripted() as server:
+        yield server
+
+
+@pytest.fixture
+def json_upstream() -> Iterator[Json]:
+    """An upstream shaped like Elasticsearch, whose answers are a function of the request."""
+    with Json() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Any]:
+    """The embedded demo engine with the household collection."""
+    from nbproxy.engine import demo_engine
+
+    yield demo_engine()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        demo_engine().close()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Public data beside the checkout, where there is any."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no shared data at {SHARED}")
+    return SHARED

@@ -1,0 +1,447 @@
+"""Pass-through on real sockets: streaming both ways, keep-alive, 1xx, early answers, tunnels, faults."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+import tracemalloc
+from collections.abc import Callable
+
+import h11
+import pytest
+
+import nbproxy
+from nbproxy import Limits, Timeouts
+
+from .upstreams import TIMEOUT, Client, Conversation, Scripted
+
+Start = Callable[..., nbproxy.Session]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture
+def session(start: Start, upstream: Scripted) -> nbproxy.Session:
+    return start(upstream.url, timeout=Timeouts(connect=2, read=10))
+
+
+def test_requests_share_connections_on_both_sides(session: nbproxy.Session, upstream: Scripted) -> None:
+    seen = upstream.answers(OK)
+    with Client(session.url) as client:
+        for n in range(5):
+            assert client.ask(b"POST", b"/%d" % n, b"body %d" % n).body == b"ok"
+    assert upstream.accepted == 1
+    assert [body for _, body in seen] == [b"body %d" % n for n in range(5)]
+    assert f"Host: 127.0.0.1:{upstream.port}".encode() in seen[0][0]
+
+
+def test_pipelined_requests_are_answered_in_order(session: nbproxy.Session, upstream: Scripted) -> None:
+    def handler(talk: Conversation) -> None:
+        while True:
+            target = talk.request()[0].split()[1]
+            talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target))
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(50)))
+        assert [client.read().body for _ in range(50)] == [b"/%d" % n for n in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "method", "status", "body"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b"DELETE", 204, b""),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", b"GET", 304, b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"HEAD", 200, b""),
+        (b"HTTP/1.1 404 Gone Fishing\r\nContent-Length: 1\r\n\r\nx", b"GET", 404, b"x"),
+        (CHUNKED + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"GET", 200, b"abcde"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nab", b"GET", 200, b"ab"),
+    ],
+)
+def test_answers_end_where_they_end(
+    session: nbproxy.Session, upstream: Scripted, answer: bytes, method: bytes, status: int, body: bytes
+) -> None:
+    upstream.answers(answer, OK)
+    with Client(session.url) as client:
+        got = client.ask(method)
+        assert (got.status, got.body) == (status, body)
+        assert client.ask(b"GET").body == b"ok"
+
+
+def test_a_body_without_length_ends_with_upstreams_connection(session: nbproxy.Session, upstream: Scripted) -> None:
+    def handler(talk: Conversation) -> None:
+        talk.request()
+        talk.send(b"HTTP/1.1 200 OK\r\n\r\nall ", b"of it")
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        assert client.ask(b"GET").body == b"all of it"
+        assert client.ask(b"GET").body == b"all of it"
+
+
+def test_trailers_go_both_ways(session: nbproxy.Session, upstream: Scripted) -> None:
+    seen = []
+
+    def handler(talk: Conversation) -> None:
+        talk.request()
+        seen.append(talk.trailers)
+        talk.send(CHUNKED + b"1\r\nx\r\n0\r\nX-Out: 2\r\n\r\n")
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-In: 1\r\n\r\n")
+        assert client.read().trailers == [(b"x-out", b"2")]
+    assert seen == [b"X-In: 1\r\n"]
+
+
+def test_both_directions_stream(session: nbproxy.Session, upstream: Scripted) -> None:
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        first = talk.exactly(5)
+        talk.send(CHUNKED, b"5\r\n" + first + b"\r\n")
+        second = talk.exactly(5)
+        talk.send(b"5\r\n" + second + b"\r\n0\r\n\r\n")
+        talk.closed()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        talk.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst")
+        talk.head()
+        assert talk.exactly(10) == b"5\r\nfirst\r\n"  # the answer begins while the request is still being sent
+        talk.send(b"later")
+        assert talk.exactly(15) == b"5\r\nlater\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_large_bodies_do_not_grow_memory(session: nbproxy.Session, upstream: Scripted, direction: str) -> None:
+    block, n = bytes(range(256)) * 4096, 192  # 192 MiB
+    digest = hashlib.sha256()
+
+    def swallow(talk: Conversation) -> None:
+        talk.head()
+        for _ in range(n):
+            digest.update(talk.exactly(len(block)))
+        talk.send(OK)
+        talk.closed()
+
+    def pour(talk: Conversation) -> None:
+        talk.request()
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(block) * n))
+        for _ in range(n):
+            talk.send(block)
+        talk.closed()
+
+    upstream.handler = swallow if direction == "up" else pour
+    tracemalloc.start()
+    try:
+        with Client(session.url) as client:
+            talk = Conversation(client.socket)
+            if direction == "up":
+                talk.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (len(block) * n))
+                for _ in range(n):
+                    talk.send(block)
+                assert talk.head().startswith(b"HTTP/1.1 200")
+            else:
+                talk.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                talk.head()
+                for _ in range(n):
+                    digest.update(talk.exactly(len(block)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert digest.hexdigest() == hashlib.sha256(block * n).hexdigest()
+    assert peak < 24 * 2**20
+
+
+def test_a_slow_reader_holds_upstream_back(session: nbproxy.Session, upstream: Scripted) -> None:
+    sent, release = [0], threading.Event()
+
+    def pour(talk: Conversation) -> None:
+        talk.request()
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 << 20))
+        talk.socket.settimeout(0.5)  # of a send that nobody takes
+        try:
+            for _ in range(64):
+                talk.send(b"x" * (1 << 20))
+                sent[0] += 1
+        except TimeoutError:
+            release.set()
+
+    upstream.handler = pour
+    with Client(session.url) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert release.wait(TIMEOUT)
+    assert sent[0] < 40
+
+
+def test_expect_100_continue(session: nbproxy.Session, upstream: Scripted) -> None:
+    def handler(talk: Conversation) -> None:
+        head = talk.head()
+        assert b"Expect: 100-continue" in head
+        talk.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + talk.exactly(5))
+        talk.closed()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        talk.send(b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert talk.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        talk.send(b"hello")
+        assert client.read(b"PUT").body == b"hello"
+
+
+def test_a_refused_expectation_ends_the_connection(session: nbproxy.Session, upstream: Scripted) -> None:
+    upstream.handler = lambda talk: (talk.head(), talk.send(b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n"))[1]
+    with Client(session.url) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        got = client.read(b"PUT")
+        assert (got.status, got.all(b"connection")) == (417, [b"close"])
+        assert client.rest() == b""
+
+
+def test_interim_answers_are_relayed_but_not_to_http10(session: nbproxy.Session, upstream: Scripted) -> None:
+    upstream.answers(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" + OK)
+    with Client(session.url) as client:
+        assert client.ask(b"GET").interim == [103]
+    with Client(session.url) as client:
+        client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.rest().startswith(b"HTTP/1.1 200")
+
+
+def test_http10_clients_get_no_chunks(session: nbproxy.Session, upstream: Scripted) -> None:
+    upstream.answers(CHUNKED + b"3\r\nabc\r\n0\r\n\r\n", OK)
+    with Client(session.url) as client:
+        client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        raw = client.rest()
+        assert raw.endswith(b"\r\n\r\nabc")
+        assert b"chunked" not in raw.lower()
+    with Client(session.url) as client:
+        client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        assert Conversation(client.socket).head().lower().count(b"connection: keep-alive") == 1
+
+
+def test_half_closed_clients_are_answered(session: nbproxy.Session, upstream: Scripted) -> None:
+    upstream.answers(OK)
+    with Client(session.url) as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.read().body == b"ok"
+
+
+def test_an_early_answer_does_not_stop_the_upload(session: nbproxy.Session, upstream: Scripted) -> None:
+    whole: list[bytes] = []
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.send(OK)
+        whole.append(talk.exactly(10))
+        talk.request()
+        talk.send(OK)
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst")
+        assert client.read(b"PUT").body == b"ok"
+        client.send(b"later")
+        assert client.ask(b"GET").body == b"ok"
+    assert whole == [b"firstlater"]
+
+
+def test_a_tunnel_after_101(session: nbproxy.Session, upstream: Scripted) -> None:
+    def handler(talk: Conversation) -> None:
+        assert b"Upgrade: echo" in talk.head()
+        talk.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello")
+        while data := talk.socket.recv(100):
+            talk.send(data[::-1])
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        talk.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+        assert b"Upgrade: echo" in talk.head()
+        assert talk.exactly(5) == b"hello"
+        talk.send(b"GET / HTTP/1.1\r\n\r\n")
+        assert talk.exactly(18) == b"GET / HTTP/1.1\r\n\r\n"[::-1]
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.rest() == b""
+
+
+def test_an_unasked_101_is_a_bad_gateway(session: nbproxy.Session, upstream: Scripted) -> None:
+    upstream.answers(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+    with Client(session.url) as client:
+        assert client.ask(b"GET").status == 502
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
+        CHUNKED + b"5\r\nshort\r\n",
+        CHUNKED + b"5\r\nshort\r\n0\r\n",
+    ],
+)
+def test_a_truncated_answer_is_seen_to_be_cut(session: nbproxy.Session, upstream: Scripted, raw: bytes) -> None:
+    upstream.handler = lambda talk: (talk.request(), talk.send(raw))[1]
+    with Client(session.url) as client, pytest.raises((h11.RemoteProtocolError, ConnectionError)):
+        client.ask(b"GET")
+    assert "closed the connection" in session.frame.error.iloc[-1]
+
+
+def test_a_reset_of_a_body_without_length_is_not_a_clean_end(session: nbproxy.Session, upstream: Scripted) -> None:
+    taken = threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        talk.request()
+        talk.send(b"HTTP/1.1 200 OK\r\n\r\npart")
+        taken.wait(TIMEOUT)
+        talk.reset()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        talk.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        talk.until(b"part\r\n")
+        taken.set()
+        assert b"0\r\n\r\n" not in client.rest()
+
+
+@pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200 OK\r\nContent-", b"garbage\r\n\r\n"])
+def test_an_answer_that_never_came_is_a_bad_gateway(session: nbproxy.Session, upstream: Scripted, raw: bytes) -> None:
+    upstream.handler = lambda talk: (talk.request(), talk.send(raw))[1]
+    with Client(session.url) as client:
+        got = client.ask(b"POST", b"/", b"x")
+    assert got.status == 502
+    assert got.json["error"]["type"] == "nbproxy_upstream_unreachable"
+    assert got.json["error"]["root_cause"][0]["reason"] == got.json["error"]["reason"]
+    assert got.all(b"content-type") == [b"application/json"]
+    assert session.errors[-1].where == "upstream"
+
+
+def test_upstream_down_is_502_and_up_again_is_well(start: Start, upstream: Scripted) -> None:
+    with Scripted() as gone:
+        pass
+    session = start(gone.url)
+    with Client(session.url) as client:
+        assert client.ask(b"GET").status == 502
+        assert client.ask(b"HEAD").body == b""
+
+
+def test_a_silent_upstream_is_504(start: Start, upstream: Scripted) -> None:
+    upstream.handler = lambda talk: (talk.request(), talk.closed(), None)[2]
+    session = start(upstream.url, timeout=0.3)
+    with Client(session.url) as client:
+        got = client.ask(b"GET")
+    assert (got.status, got.json["error"]["type"]) == (504, "nbproxy_upstream_timeout")
+
+
+def test_a_stale_connection_is_replaced_for_a_get_but_a_post_goes_once(
+    session: nbproxy.Session, upstream: Scripted
+) -> None:
+    posts: list[bytes] = []
+
+    def handler(talk: Conversation) -> None:
+        head, _ = talk.request()
+        talk.send(OK)
+        head, _ = talk.request()
+        posts.append(head.split()[0])
+        talk.reset()  # before any byte of an answer
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        assert client.ask(b"GET").status == 200
+        assert client.ask(b"GET").status == 200  # closed under it, sent again on a new connection
+        assert client.ask(b"POST", b"/", b"x").status == 502
+    assert posts == [b"GET", b"POST"]
+
+
+def test_bytes_behind_an_answer_never_reach_the_next(session: nbproxy.Session, upstream: Scripted) -> None:
+    upstream.answers(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+    with Client(session.url) as client:
+        assert [client.ask(b"GET").body for _ in range(4)] == [b"ok"] * 4
+
+
+def test_a_client_that_leaves_frees_upstream(session: nbproxy.Session, upstream: Scripted) -> None:
+    asked, freed = threading.Event(), threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        talk.request()
+        asked.set()
+        if talk.closed():
+            freed.set()
+
+    upstream.handler = handler
+    client = Client(session.url)
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert asked.wait(TIMEOUT)
+    client.reset()
+    assert freed.wait(TIMEOUT)
+    assert session.frame.error.iloc[-1] == "the client closed the connection"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 400),
+        (b"GET http://elsewhere/ HTTP/1.1\r\nHost: elsewhere\r\n\r\n", 421),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", 431),
+    ],
+)
+def test_a_refused_request_is_told_why_and_goes_nowhere(
+    session: nbproxy.Session, upstream: Scripted, raw: bytes, status: int
+) -> None:
+    seen = upstream.answers(OK)
+    with Client(session.url) as client:
+        client.send(raw)
+        got = client.read()
+        assert got.status == got.json["status"] == status
+        assert client.rest() == b""
+    assert not seen
+    assert session.frame.status.iloc[-1] == status
+
+
+def test_our_own_host_in_absolute_form_is_served(session: nbproxy.Session, upstream: Scripted) -> None:
+    seen = upstream.answers(OK)
+    with Client(session.url) as client:
+        client.send(b"GET http://%b/p?q HTTP/1.1\r\nHost: %b\r\n\r\n" % (client.authority, client.authority))
+        assert client.read().status == 200
+    assert seen[0][0].startswith(b"GET /p?q HTTP/1.1\r\n")
+
+
+def test_slow_heads_and_bodies_are_ended(start: Start, upstream: Scripted) -> None:
+    upstream.answers(OK)
+    session = start(upstream.url, limits=Limits(head_s=0.2, body_s=0.2, idle_s=0.2))
+    for raw, status in (
+        (b"GET / HT", b" 408 "),
+        (b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx", b" 408 "),
+        (b"", b""),
+    ):
+        with Client(session.url) as client:
+            client.send(raw)
+            assert status in client.rest()
+
+
+def test_too_many_connections_are_503(start: Start, upstream: Scripted) -> None:
+    upstream.answers(OK)
+    session = start(upstream.url, limits=Limits(connections=1))
+    with Client(session.url) as first:
+        assert first.ask(b"GET").status == 200
+        with Client(session.url) as second:
+            assert second.read().status == 503
+        assert first.ask(b"GET").status == 200
+
+
+def test_the_host_is_preserved_where_asked_and_prefixes_are_put_before(start: Start, upstream: Scripted) -> None:
+    seen = upstream.answers(OK)
+    session = start(upstream.url + "/es/", host_header="preserve", auth=("u", "p"), headers={"X-Team": "search"})
+    with Client(session.url) as client:
+        client.ask(b"GET", b"/_cat", None, b"Authorization: Bearer mine")
+    head = seen[0][0]
+    assert head.startswith(b"GET /es/_cat HTTP/1.1\r\n")
+    assert b"Host: " + session.url.removeprefix("http://").encode() in head
+    assert head.count(b"Authorization:") == 1
+    assert b"Authorization: Basic dTpw\r\n" in head
+    assert b"X-Team: search\r\n" in head
