@@ -10,7 +10,11 @@
 See :func:`nbproxy.start`.
 """
 
+import logging
+
 __version__ = "0.1.0"
+# A library's logger says nothing until the application has set up logging.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 from .compare import Comparison, compare
 from .errors import ConfigError, MissingExtra, NbproxyError, RerankFault, SessionClosed

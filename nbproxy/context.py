@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -16,6 +17,9 @@ from .ranking import Ranking
 from .settings import Limits, Settings
 from .stats import Stats
 from .upstream import Pool
+
+
+log = logging.getLogger("nbproxy")
 
 
 class Sink(Protocol):
@@ -65,5 +69,6 @@ class Context:
     def note(self, where: str, exchange_id: str | None, error: BaseException | str) -> None:
         """An error that does not stop us. Appending to a deque is safe from any thread."""
         kind = type(error).__name__ if isinstance(error, BaseException) else "Note"
+        log.warning("%s: %s: %s", where, kind, error)
         self.error_count += 1
         self.errors.append(ErrorNote(time.time(), where, exchange_id, kind, str(error) or kind))

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import functools
 import inspect
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from .session import Session
 from .settings import FieldsSetting, Limits, Timeouts
 from .upstream import Auth
 
+log = logging.getLogger("nbproxy")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -101,6 +103,7 @@ def _say(session: Session, what: str) -> None:
     model = session.model
     serving = f"model {model.name if model else 'none'}"
     kept = f"recording {session.recording or 'in memory only'}"
+    log.info("%s: %s, %s → %s", session.name, what, session.url, session.upstream)
     line = f"nbproxy: {session.url} → {session.upstream} · {what} · {serving} · {kept}"
     print(line)  # noqa: T201 - contract §1 asks for it
 

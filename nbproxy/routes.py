@@ -25,7 +25,7 @@ _BODY_LIMIT = 1 << 20
 class Desk(Protocol):
     """What the routes ask of the session; called on the loop's thread unless a route is ``slow``."""
 
-    def status(self) -> dict[str, Any]: ...
+    def status_now(self) -> dict[str, Any]: ...
     def snapshot_now(self, lines: int) -> Snapshot: ...
     def sight_now(self, exchange_id: str) -> Sight | None: ...
     def set_model(self, name: str | None) -> None: ...
@@ -75,11 +75,11 @@ def _model(desk: Desk, call: Call) -> Any:
         raise ClientFault('the body must be {"model": NAME}') from None
     except ConfigError as error:
         raise ClientFault(str(error), type="nbproxy_unknown_model") from None
-    return desk.status()["model"]
+    return desk.status_now()["model"]
 
 
 ROUTES: dict[str, Own] = {
-    "status": Own("GET", lambda desk, _: desk.status(), token=False),
+    "status": Own("GET", lambda desk, _: desk.status_now(), token=False),
     "snapshot": Own("GET", lambda desk, call: desk.snapshot_now(_number(call, "lines", 50)), slow=True),
     "sight": Own("GET", _sight, slow=True),
     "model": Own("POST", _model, slow=True),
@@ -164,6 +164,9 @@ class OwnExchange:
             self.on_fault(fault)
         except NbproxyError as error:
             self.on_fault(ClientFault(str(error)))
+        except Exception as error:  # a bug of ours is told, not left to a client's time-out
+            self._context.note("nbproxy", self._draft.exchange_id, error)
+            self.on_fault(HttpFault(f"{type(error).__name__}: {error}"))
         else:
             self._answer(200, result)
 

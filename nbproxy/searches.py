@@ -170,12 +170,15 @@ class SearchExchange:
     async def _plan(self, plain: Request) -> Plan | Alone:
         return await self._maybe_heavy(len(plain.body), lambda: pipeline.plan(self._dialect, plain, self._settings))
 
+    @property
+    def _takes_gzip(self) -> bool:
+        return content.accepts_gzip(_text(self._head.value(b"accept-encoding")))
+
     def _upstream_bytes(self, plan: Plan) -> bytes:
         """The widened request. Asked for as gzip only if the client takes gzip, as what comes goes on to it."""
         request = plan.widened.request
         block = request_block(self._context, self._head, drop=_REQUEST_DROP)
-        gzip = content.accepts_gzip(_text(self._head.value(b"accept-encoding")))
-        block += b"Accept-Encoding: %b\r\n" % (b"gzip" if gzip else b"identity")
+        block += b"Accept-Encoding: %b\r\n" % (b"gzip" if self._takes_gzip else b"identity")
         if request.body or self._head.framing != "none":
             block += b"Content-Length: %d\r\n" % len(request.body)
         block = signed(self._context, self._head, block, request.body, request.target)
@@ -239,10 +242,9 @@ class SearchExchange:
 
     async def _send(self, head: ResponseHead, raw: bytes, answer: Answer, outcome: Outcome) -> None:
         body = await self._maybe_heavy(len(answer.body), lambda: self._dialect.write_hits(answer, outcome.order))
-        coding = head.value(b"content-encoding")
-        packed = coding is not None and coding.strip().lower() != b"identity"
+        packed = bool(content.codings(_text(head.value(b"content-encoding")))) and self._takes_gzip
         if packed:
-            body = raw if body == answer.body else await self._maybe_heavy(len(body), lambda: content.gzip(body))
+            body = await self._maybe_heavy(len(body), lambda: content.gzip(body)) if body != answer.body else raw
         more: dict[str, Any] = {
             "rankings": (outcome.ranking,),
             "reranked": outcome.reranked,

@@ -37,7 +37,7 @@ from .scoring import Scorer
 from .server import Server, spawner
 from .settings import FieldsSetting, Settings
 from .shadows import Shadows
-from .upstream import Pool, origin
+from .upstream import Origin, Pool, origin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +64,9 @@ class Session(Recorded):
         self._stopped = threading.Event()
         self._panel: Any = None
         self._listener: socket.socket | None = None
-        self._recorder = self._make_recorder(options.record)
+        self._place, self._dialects = _place(options), find(options.dialect)
         self._settings = self._load_settings(options)  # before the port is bound: imports stall every thread
+        self._recorder = self._make_recorder(options.record)
         self._thread = LoopThread(f"nbproxy-{options.name}")
         self._thread.start()
         SWITCH_INTERVAL.acquire()
@@ -110,20 +111,9 @@ class Session(Recorded):
 
     def _open(self, options: Options) -> None:
         """Bind, and serve with ``options``."""
-        place = origin(
-            options.upstream,
-            verify=options.verify,
-            ca=options.ca,
-            cert=options.cert,
-            fingerprint=options.fingerprint,
-            auth=options.auth,
-            headers=options.headers,
-        )
-        dialects = find(options.dialect)
         self._listener = bound(options.host, options.port)
         self.port: int = self._listener.getsockname()[1]
         self._options = replace(options, port=self.port)
-        self._place = place
         self._hosts = own_hosts(options.host, self.port)
 
         async def serve() -> tuple[Context, Server]:
@@ -131,9 +121,9 @@ class Session(Recorded):
             context = Context(
                 settings=self._settings,
                 limits=options.limits,
-                dialects=dialects,
+                dialects=self._dialects,
                 sink=self._recorder,
-                pool=Pool(place, options.timeouts),
+                pool=Pool(self._place, options.timeouts),
                 spawn=spawn,
                 host_header=options.host_header,
             )
@@ -163,6 +153,7 @@ class Session(Recorded):
         """Serve with other options that cannot change live: same recording, same port unless another is given."""
         with self._lock:
             self._alive()
+            self._place, self._dialects = _place(options), find(options.dialect)
             self._thread.run(self._server.stop(self._options.drain))
             self._close_listener()
             if options.record != self._options.record:
@@ -222,7 +213,7 @@ class Session(Recorded):
     @property
     def model(self) -> Any:
         """The serving model, or None. Assigning blocks until the new one is live, or raises and changes nothing."""
-        return self._settings.model
+        return _unwrapped(self._settings.model)
 
     @model.setter
     def model(self, source: Any) -> None:
@@ -246,7 +237,10 @@ class Session(Recorded):
         return tuple(model for model in known if isinstance(model, Scorer))
 
     def _shelf(self, attribute: str) -> Shelf:
-        return Shelf(lambda: getattr(self._settings, attribute), lambda models: self._fill(attribute, models))
+        def read() -> dict[str, Any]:
+            return {name: _unwrapped(model) for name, model in getattr(self._settings, attribute).items()}
+
+        return Shelf(read, lambda models: self._fill(attribute, models))
 
     def _fill(self, attribute: str, models: Mapping[str, Any]) -> None:
         self._alive()
@@ -359,9 +353,10 @@ class Session(Recorded):
         self._recorder.flush()
 
     def _recording_error(self, where: str, exchange_id: str | None, error: BaseException) -> None:
-        log.warning("%s: %s", where, error)
         if hasattr(self, "_context"):
             self._context.note(where, exchange_id, error)
+        else:
+            log.warning("%s: %s", where, error)
 
     # -- looking at it
 
@@ -431,7 +426,7 @@ class Session(Recorded):
             self.model = None
             return
         if name in self._settings.models:
-            self.model = self._settings.models[name]
+            self.model = self.models[name]
         elif self._settings.model is None or name != self._settings.model.name:
             if name not in ("original", "bm25"):
                 raise ConfigError(f"no model is called {name!r}; known: {', '.join(self._choices())}")
@@ -530,6 +525,23 @@ class Session(Recorded):
 
     def _repr_html_(self) -> str:
         return f"<code>{html.escape(repr(self))}</code>"
+
+
+def _place(options: Options) -> Origin:
+    return origin(
+        options.upstream,
+        verify=options.verify,
+        ca=options.ca,
+        cert=options.cert,
+        fingerprint=options.fingerprint,
+        auth=options.auth,
+        headers=options.headers,
+    )
+
+
+def _unwrapped(model: Any) -> Any:
+    """The reranker itself: its worker is no business of the user's."""
+    return model.reranker if isinstance(model, Scorer) else model
 
 
 def _described(model: Any) -> dict[str, str] | None:

@@ -85,12 +85,38 @@ def test_every_column_arrives(make, place):
     recorder = make(place)
     recorder.append(
         exchange(
-            1, client="1.2.3.4:5", part=None, route="search", dialect="opensearch", index="docs", query_id="q",
-            ubi_query_id="u", query="shoes", offset=10, size=5, depth=50, status=200, method="POST",
-            request_head=b"Host: a\r\nX:b\r\nCookie: c\r\n", request_body=b"{}", response_head=b"A: \xe9\r\n",
-            response_body=b"\x00\xff", upstream_request_body=b"[]", upstream_response_body=b"", bytes_in=2, bytes_out=2,
-            target="/docs/_search?key=x", upstream_ms=1.5, rerank_ms=0.25, total_ms=3.0, model="m",
-            model_fingerprint="f", reranked=True, response_truncated=True, reason="deadline", error="too slow",
+            1,
+            client="1.2.3.4:5",
+            part=None,
+            route="search",
+            dialect="opensearch",
+            index="docs",
+            query_id="q",
+            ubi_query_id="u",
+            query="shoes",
+            offset=10,
+            size=5,
+            depth=50,
+            status=200,
+            method="POST",
+            request_head=b"Host: a\r\nX:b\r\nCookie: c\r\n",
+            request_body=b"{}",
+            response_head=b"A: \xe9\r\n",
+            response_body=b"\x00\xff",
+            upstream_request_body=b"[]",
+            upstream_response_body=b"",
+            bytes_in=2,
+            bytes_out=2,
+            target="/docs/_search?key=x",
+            upstream_ms=1.5,
+            rerank_ms=0.25,
+            total_ms=3.0,
+            model="m",
+            model_fingerprint="f",
+            reranked=True,
+            response_truncated=True,
+            reason="deadline",
+            error="too slow",
             rankings=(ranking(0.5, float("nan"), None),),
         )  # fmt: skip
     )
@@ -280,8 +306,12 @@ def test_texts_go_after_the_bodies(make, told):
     text = [os.urandom(500).hex() for _ in range(50)]
     for number in range(60):
         one = ranking(*[0.5] * 50)
-        hits = tuple(type(hit)(hit.index, hit.doc_id, hit.rank, None, text[k] + str(number)) for k, hit in enumerate(one.hits))
-        recorder.append(exchange(number, rankings=(type(one)("served", "m", "f", hits, one.scores, one.ranks, one.returned),)))
+        hits = tuple(
+            type(hit)(hit.index, hit.doc_id, hit.rank, None, text[k] + str(number)) for k, hit in enumerate(one.hits)
+        )
+        recorder.append(
+            exchange(number, rankings=(type(one)("served", "m", "f", hits, one.scores, one.ranks, one.returned),))
+        )
         recorder.flush()
     hits = recorder.hits()
     assert len(hits) == 3000
@@ -620,7 +650,13 @@ anything = st.text(st.characters(codec=None), max_size=20) | st.none()
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(
-        st.tuples(anything, anything, st.binary(max_size=50) | st.none(), st.integers(-(2**70), 2**70) | st.none(), st.floats()),
+        st.tuples(
+            anything,
+            anything,
+            st.binary(max_size=50) | st.none(),
+            st.integers(-(2**70), 2**70) | st.none(),
+            st.floats(),
+        ),
         max_size=20,
     )
 )
@@ -629,8 +665,15 @@ def test_whatever_comes_is_stored(tmp_path_factory, rows):
     try:
         for number, (query, target, body, size, score) in enumerate(rows):
             recorder.append(
-                exchange(number, query=query, target=target or "/", response_body=body, size=size,
-                         request_head=body or b"", rankings=(ranking(score),))  # fmt: skip
+                exchange(
+                    number,
+                    query=query,
+                    target=target or "/",
+                    response_body=body,
+                    size=size,
+                    request_head=body or b"",
+                    rankings=(ranking(score),),
+                )  # fmt: skip
             )
         frame, hits = recorder.frame(), recorder.hits()
     finally:

@@ -60,11 +60,6 @@ class Adopted(BaseReranker):
     def score(self, query: str, hits: Sequence[Hit]) -> Sequence[float]:
         return self.inner.score(query, hits)
 
-    def __call__(self, query: str, texts: Sequence[str]) -> list[float]:
-        if isinstance(self.inner, BaseReranker):  # "original" answers NaN on purpose
-            return self.inner(query, texts)
-        return super().__call__(query, texts)
-
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("__") or "inner" not in self.__dict__:  # copy and pickle ask before __init__
             raise AttributeError(attribute)

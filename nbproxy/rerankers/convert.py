@@ -56,7 +56,10 @@ def _adopt(x: Any, name: str | None) -> Reranker:
     if not all(isinstance(value, str) and value for value in (x.name, x.fingerprint)) or not callable(x.score):
         raise ConfigError(f"{_shown(x)} needs a name and a fingerprint, both strings, and a method score(query, hits)")
     whole = isinstance(x, BaseReranker) or (callable(x) and hasattr(x, "source"))
-    return x if whole and name in (None, x.name) else Adopted(x, name)
+    if whole and name in (None, x.name):
+        return x
+    # the pipeline knows "original" by its type, so it keeps that under any name
+    return Original(name) if isinstance(x, Original) else Adopted(x, name)
 
 
 def _from_string(x: str, name: str | None) -> Reranker:

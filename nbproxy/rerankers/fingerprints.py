@@ -102,7 +102,7 @@ class _Encoder:
         """Any other object: its type; of a callable one what it does, too."""
         wrapped = getattr(value, "__wrapped__", None)  # functools.cache and its like
         if wrapped is not None:
-            return [*_named(value), self.encode(wrapped)]
+            return [*_named(type(value)), self.encode(wrapped)]
         return self.state(value) if isinstance(_call(value), types.FunctionType) else _named(type(value))
 
     def state(self, value: Any) -> list[bytes]:

@@ -18,10 +18,6 @@ SIZE = {
 }
 
 
-def sentence(rng: random.Random, length: int) -> str:
-    return " ".join(rng.choices(WORDS, k=length))
-
-
 @pytest.fixture
 def rng() -> random.Random:
     return random.Random(7)

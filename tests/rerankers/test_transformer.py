@@ -11,7 +11,6 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import sentence
 
 from nbproxy.errors import ConfigError
 from nbproxy.rerankers import as_reranker
@@ -19,6 +18,11 @@ from nbproxy.rerankers.transformer import BiEncoder, CrossEncoder, TransformerRe
 
 IDENTITY = {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}
 OLD_IDENTITY = {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"}
+
+
+def sentence(rng: random.Random, length: int) -> str:
+    """Words of the tiny tokenizer, one token each."""
+    return " ".join(f"w{rng.randrange(200)}" for _ in range(length))
 
 
 @pytest.fixture
@@ -91,6 +95,7 @@ def test_order_is_the_logits_where_the_sigmoid_saturates(tiny, rng):
     assert len(set(scores)) == len(set(logits))
 
 
+@pytest.mark.model
 def test_equal_texts_tie_exactly(minilm, rng):
     texts = [f"{sentence(rng, rng.randint(1, 80))}" for _ in range(30)]
     scores = minilm("a question", [*texts, *reversed(texts)])
