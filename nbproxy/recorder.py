@@ -284,8 +284,8 @@ class Recorder:
     def _write(self, taken: Sequence[_Item]) -> None:
         """One batch of each table, and then the barriers that stood among the rows."""
         try:
-            rows = [finish(one, self._redact, self._report) for one in taken if isinstance(one, Exchange)]
-            lates = [finish(one.carrier, self._redact, self._report) for one in taken if isinstance(one, Late)]
+            rows = self._finished([one for one in taken if isinstance(one, Exchange)])
+            lates = self._finished([one.carrier for one in taken if isinstance(one, Late)])
             self._store(self._rows, self._built(frame_batch, rows))
             self._store(self._hits, self._built(hits_batch, [*rows, *lates]))
             self.exchanges += sum(row.part is None for row in rows)
@@ -294,6 +294,16 @@ class Recorder:
             for one in taken:
                 if isinstance(one, threading.Event):
                     one.set()
+
+    def _finished(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
+        done = []
+        for one in exchanges:
+            try:
+                done.append(finish(one, self._redact, self._report))
+            except Exception as error:  # not what an Exchange says it is; what cannot be redacted is not stored
+                self._unfit += 1
+                self._report("recording", one.exchange_id, error)
+        return done
 
     def _built(self, make: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """One batch; where an item spoils it, one for each of the others."""

@@ -374,8 +374,10 @@ class Table:
             listed = self.log.segments() if self.log else []
             cut = len(listed) - bool(listed and not listed[-1].sealed)
             live = read_all(listed[cut:], self.kind, bulky=bulky)
-            waiting = from_batches(self.memory.batches(), self.kind.columns).combine_chunks()
-        return pa.concat_tables([read_all(listed[:cut], self.kind, bulky=bulky), live, waiting])
+            waiting = from_batches(self.memory.batches(), self.kind.columns)
+        if not bulky:
+            waiting = conform(waiting.select(self.kind.light), self.kind.columns)
+        return pa.concat_tables([read_all(listed[:cut], self.kind, bulky=bulky), live, waiting.combine_chunks()])
 
     def close(self) -> None:
         if self.log is not None:

@@ -254,7 +254,6 @@ def test_a_full_stream_is_sealed_and_the_rows_stay_in_order(make, tmp_path):
         if number % 100 == 0:
             recorder.flush()
     frame = recorder.frame()
-    assert frame["response_body"].str.len().tolist() == [600] * 1000 if False else len(frame) == 1000
     assert [body[:6] for body in frame["response_body"]] == [b"%06d" % number for number in range(1000)]
     assert recorder.hits()["exchange_id"].tolist() == frame["exchange_id"].tolist()
     assert sum(name.startswith("bodies-s-") for name in names(tmp_path / "r")) > 2
@@ -681,6 +680,6 @@ def test_whatever_comes_is_stored(tmp_path_factory, rows):
     assert [None if body is pd.NA or body is None else body for body in frame["response_body"]] == [r[2] for r in rows]
     for row, (query, *_), size in zip(frame["query"], rows, (r[3] for r in rows), strict=True):
         assert row == query or query is None or "�" in row or any("\ud800" <= c <= "\udfff" for c in query)
-        assert size is None or abs(size) >= 2**63 or size in frame["size"].tolist()
+        assert size is None or abs(size) >= 2**63 or size in frame["size"].dropna().tolist()
     assert len(hits) == len(rows)
     assert recorder.dropped == 0

@@ -1,0 +1,40 @@
+# One command runs the main job on the embedded demo, one the tests; both set up what they need first.
+#
+#   make demo    start the demo engine, rerank, compare, evaluate (about a minute after set-up)
+#   make test    every test (the notebooks are executed by them)
+#   make lint    ruff, mypy --strict
+#   make bench   figures, as ratios against peers in the same run
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint bench setup clean
+
+demo: $(READY)
+	$(BIN)/nbproxy demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks
+
+setup: $(READY)
+
+# Elasticsearch's client 8 cannot be installed beside 9 (their transports exclude each other): a folder of its own.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,measures,plot]' --group dev
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(VENV)/clients/elasticsearch8 'elasticsearch8<9' 'elastic-transport<9'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,95 @@
+"""Many searches at once while models are swapped: nothing is lost, nothing crosses, each carries the model it names."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import opensearchpy
+import pytest
+
+import nbproxy
+
+from .upstreams import Client, Json, searched
+
+Start = Callable[..., nbproxy.Session]
+SEARCHES, SWAPS, THREADS = 200, 20, 16
+
+
+def shifting(k: int) -> Callable[[str, list[str]], list[float]]:
+    """A model whose order tells which it was: document ``k`` comes first."""
+
+    def model(query: str, texts: list[str]) -> list[float]:
+        return [float((n - k) % len(texts) == 0) for n in range(len(texts))]
+
+    model.__name__ = f"model-{k}"
+    return model
+
+
+def test_two_hundred_searches_during_twenty_swaps(start: Start, json_upstream: Json) -> None:
+    json_upstream.answer = lambda method, path, headers, body: searched(method, path, headers, body)
+    session = start(json_upstream.url, model=shifting(0), deadline=None)
+    swapped = threading.Event()
+
+    def ask(n: int) -> Any:
+        with Client(session.url) as client:
+            body = json.dumps({"query": {"match": {"title": f"query number {n}"}}}).encode()
+            return client.ask(b"POST", b"/books/_search", body, b"X-Opaque-Id: q%d" % n).json
+
+    def swap() -> None:
+        for k in range(1, SWAPS + 1):
+            session.model = shifting(k)
+        swapped.set()
+
+    swapper = threading.Thread(target=swap)
+    with ThreadPoolExecutor(THREADS) as pool:
+        swapper.start()
+        answers = list(pool.map(ask, range(SEARCHES)))
+    swapper.join()
+    assert swapped.is_set()
+    frame = session.frame.set_index("query_id")
+    assert len(frame) == SEARCHES
+    assert frame.reranked.all()
+    assert session.errors == []
+    for n, answer in enumerate(answers):
+        hits = answer["hits"]["hits"]
+        assert len(hits) == 10
+        assert all(f'query number {n}"' in hit["_source"]["asked"] for hit in hits)  # its own answer
+        assert frame.loc[f"q{n}", "query"] == f"query number {n}"
+        assert hits[0]["_id"] == frame.loc[f"q{n}", "model"].removeprefix("model-")  # the model that the frame names
+
+
+@pytest.mark.engine
+def test_the_same_before_a_real_engine(start: Start, engine: Any) -> None:
+    session = start(engine.url, model="bm25", deadline=None)
+    texts = list(engine.collection.queries["query"])
+
+    def ask(n: int) -> list[str]:
+        body = {"query": {"multi_match": {"query": texts[n % len(texts)], "fields": ["title", "text"]}}}
+        with opensearchpy.OpenSearch(session.url, pool_maxsize=1) as client:
+            answer = client.search(index="household", body=body, headers={"X-Opaque-Id": f"q{n}"})
+        return [hit["_id"] for hit in answer["hits"]["hits"]]
+
+    stop = threading.Event()
+
+    def swap() -> None:
+        for k in range(SWAPS):
+            session.model = ["original", "bm25"][k % 2]
+        stop.set()
+
+    swapper = threading.Thread(target=swap)
+    with ThreadPoolExecutor(THREADS) as pool:
+        swapper.start()
+        answers = list(pool.map(ask, range(SEARCHES)))
+    swapper.join()
+    hits = session.hits
+    returned = hits[hits.returned].sort_values("rank").groupby("query_id").doc_id.agg(list)
+    assert len(session.frame) == SEARCHES
+    for n, answer in enumerate(answers):
+        assert answer == returned.get(f"q{n}", [])
+    served = session.frame.set_index("query_id").model
+    moved = hits[hits["rank"] != hits.original_rank].query_id.unique()
+    assert all(served[query_id] == "bm25" for query_id in moved)
