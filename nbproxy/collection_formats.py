@@ -152,6 +152,7 @@ def _trec_documents(text: str, path: Path, _: str) -> Numbered:
         yield number, {"doc_id": doc_id, "title": title, "text": _tagged(rest, "TEXT") or _plain(rest)}
 
 
+_QUERY_HEADS = ("query-id", "query_id", "qid", "id", "topic")
 _TOPIC = {"title": r"(?:Topic:)?", "desc": r"(?:Description:)?", "narr": r"(?:Narrative:)?"}
 
 
@@ -173,7 +174,7 @@ def _query_lines(text: str, path: Path, _: str) -> Numbered:
         query_id, _, query = line.partition("\t") if "\t" in line else line.strip().partition(" ")
         if not query_id.strip() or not query.strip():
             raise bad(path, number, f"an id, a tab and a text are expected, not {line.strip()[:40]!r}")
-        if number > 1 or _HEADS.get(query_id.strip().lower()) != "query_id":
+        if number > 1 or query_id.strip().lower() not in _QUERY_HEADS:
             yield number, {"query_id": query_id.strip(), "query": query.strip()}
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from .content import TooLarge, Undecodable, decode
 from .dialects import Answer, Dialect, Unreadable, Widened
+from .errors import RerankFault
 from .messages import Request
 from .ranking import Hit, Ranking, Reranker, Role, Search, query_hash, reorder
 from .settings import Settings
@@ -168,21 +169,13 @@ def _below(score: float | None, floor: float | None) -> bool:
     return floor is not None and score is not None and score < floor
 
 
-def read_answer(dialect: Dialect, body: bytes, search: Search, settings: Settings, widened: Widened) -> Answer | None:
-    """A widened answer's hits, None where they cannot be read safely."""
-    try:
-        return dialect.read_hits(body, search, settings.fields, undo=widened.undo)
-    except Unreadable:
-        return None
-
-
 def as_answered(
     dialect: Dialect, body: bytes, search: Search, settings: Settings, model: Reranker | None
 ) -> Ranking | None:
     """The hits of an answer that was passed on untouched, None where they cannot be read."""
     try:
         hits = dialect.read_hits(body, search, settings.fields, offset=search.offset).hits
-    except Unreadable:
+    except (Unreadable, RerankFault):
         return None
     return in_order(hits, range(len(hits)), model)
 

@@ -284,8 +284,8 @@ class Recorder:
     def _write(self, taken: Sequence[_Item]) -> None:
         """One batch of each table, and then the barriers that stood among the rows."""
         try:
-            rows = self._finished([one for one in taken if isinstance(one, Exchange)])
-            lates = self._finished([one.carrier for one in taken if isinstance(one, Late)])
+            rows = self._completed([one for one in taken if isinstance(one, Exchange)])
+            lates = self._completed([one.carrier for one in taken if isinstance(one, Late)])
             self._store(self._rows, self._built(frame_batch, rows))
             self._store(self._hits, self._built(hits_batch, [*rows, *lates]))
             self.exchanges += sum(row.part is None for row in rows)
@@ -295,7 +295,7 @@ class Recorder:
                 if isinstance(one, threading.Event):
                     one.set()
 
-    def _finished(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
+    def _completed(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
         done = []
         for one in exchanges:
             try:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from . import content, pipeline
 from .client import ClientConnection, error_body
 from .context import Context
-from .dialects import Answer, Dialect
+from .dialects import Answer, Dialect, Unreadable
 from .drafts import Body, Draft
 from .errors import HttpFault, RerankFault, UpstreamFault
 from .exchange import Exchange
@@ -25,7 +25,7 @@ from .ranking import Reranker, Search
 from .relay import Relay, request_block, request_line, signed
 from .rerankers import Original
 from .scoring import Scorer
-from .settings import Settings
+from .settings import FieldsSetting, Settings
 
 T = TypeVar("T")
 _HEAVY = 1 << 19
@@ -204,17 +204,31 @@ class SearchExchange:
             return "too-large"
         except content.Undecodable:
             return "unreadable"
-        answer = await self._maybe_heavy(
-            len(plain),
-            lambda: pipeline.read_answer(self._dialect, plain, plan.search, self._settings, plan.widened),
-        )
-        if answer is None:
+        try:
+            answer, broken = await self._read(plain, plan)
+            if plan.widened.request.body != sent:
+                self._draft.more["upstream_request_body"] = plan.widened.request.body or None
+            outcome = broken or await self._decide(plan.search, answer, arrived)
+            await self._send(head, raw, answer, outcome)
+        except Unreadable:
             return "unreadable"
-        if plan.widened.request.body != sent:
-            self._draft.more["upstream_request_body"] = plan.widened.request.body or None
-        outcome = await self._decide(plan.search, answer, arrived)
-        await self._send(head, raw, answer, outcome)
         return None
+
+    async def _read(self, plain: bytes, plan: Plan) -> tuple[Answer, Outcome | None]:
+        """The answer's hits. Where the user's own ``fields`` raises, they are read by the default ones, and the
+        outcome is decided: it fails open as a model would."""
+        fields, search = self._settings.fields, plan.search
+
+        def read(fields: FieldsSetting) -> Answer:
+            return self._dialect.read_hits(plain, search, fields, undo=plan.widened.undo)
+
+        try:
+            heavy = _HEAVY + 1 if callable(fields) else len(plain)  # user code does not run on the event loop
+            return await self._maybe_heavy(heavy, lambda: read(fields)), None
+        except RerankFault as fault:
+            self._context.note("fields", self._draft.exchange_id, fault.__cause__ or fault)
+            answer = await self._maybe_heavy(len(plain), lambda: read(None))
+            return answer, pipeline.unranked(answer, search, self._settings.model, fault.why, str(fault))
 
     async def _decide(self, search: Search, answer: Answer, arrived: float) -> Outcome:
         """The order to answer with. Fails open."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from string import Formatter
 from types import MappingProxyType
 
 from .errors import ConfigError
@@ -71,9 +72,16 @@ class Settings:
             raise ConfigError(f"depth must be a whole number of at least 1, not {self.depth!r}")
         if self.deadline is not None and not self.deadline > 0:
             raise ConfigError(f"deadline must be a number of seconds above 0, or None, not {self.deadline!r}")
-        if not (self.fields is None or callable(self.fields) or isinstance(self.fields, str)) and not all(
-            isinstance(name, str) for name in self.fields
-        ):
-            raise ConfigError(
-                "fields must be None, a field, a format like '{title}. {body}', a list of fields, or a callable"
-            )
+        _check_fields(self.fields)
+
+
+def _check_fields(fields: FieldsSetting) -> None:
+    if isinstance(fields, str):
+        try:
+            list(Formatter().parse(fields))
+        except ValueError as error:
+            raise ConfigError(f"fields: the format {fields!r} cannot be read: {error}") from None
+    elif not (fields is None or callable(fields) or all(isinstance(name, str) for name in fields)):
+        raise ConfigError(
+            "fields must be None, a field, a format like '{title}. {body}', a list of fields, or a callable"
+        )

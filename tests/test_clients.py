@@ -84,7 +84,7 @@ def test_everything_else_passes(start: Start, engine: Any) -> None:
         assert client.scroll(scroll_id=scrolled["_scroll_id"])["hits"]["hits"]
         client.indices.delete(index="notes")
     frame = session.frame
-    assert list(frame[frame.route == "search"].reason) == ["scroll"]
+    assert list(frame[frame.route == "search"].reason) == ["scroll", "scroll"]
 
 
 def calls(module: str, url: str, media: str) -> list[Any]:

@@ -339,6 +339,37 @@ def test_credentials_are_never_recorded(start: Start, json_upstream: Json) -> No
     assert json_upstream.requests[-1][2]["authorization"] == "Basic s3cret"
 
 
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        (None, "document 0"),
+        ("asked", '{"match": {"title": "red shoes"}}'),
+        (["asked", "title"], '{"match": {"title": "red shoes"}}\ndocument 0'),
+        ("{title}!", "document 0!"),
+        (lambda hit: f"{hit.doc_id} {hit.source['title']}", "0 document 0"),
+    ],
+)
+def test_what_the_model_reads(start: Start, json_upstream: Json, fields: Any, text: str) -> None:
+    session = start(json_upstream.url, model=backwards, fields=fields)
+    search(session)
+    assert session.hits.text.iloc[0] == text
+
+
+def test_fields_that_raise_fail_open(start: Start, json_upstream: Json) -> None:
+    session = start(json_upstream.url, model=backwards, fields=lambda hit: hit.source["nothing"])
+    assert ids(search(session))[0] == "0"
+    assert last(session).reason == "model-error"
+    assert session.errors[-1].where == "fields"
+
+
+def test_a_bad_format_is_refused_when_it_is_set(start: Start, json_upstream: Json) -> None:
+    session = start(json_upstream.url)
+    with pytest.raises(nbproxy.ConfigError):
+        session.fields = "{title"
+    with pytest.raises(nbproxy.ConfigError):
+        session.fields = [1]
+
+
 def test_upstream_down_on_a_search_is_502(start: Start) -> None:
     with Scripted() as gone:
         pass

@@ -105,8 +105,15 @@ class Paths:
         """:meth:`leaves`, strings only, quickly where all of these fields are at the top."""
         if not self.flat or type(source) is not dict:
             return self.leaves(source)
+        out: list[str] = []
         exact = self.exact
-        return strings([value for key, value in source.items() if key in exact], [])
+        for key, value in source.items():
+            if key in exact:
+                if type(value) is str and value and not value.isspace():
+                    out.append(value)
+                else:
+                    strings((value,), out)
+        return out
 
     def _children(self, path: str, value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         prefix = path + "." if path else ""

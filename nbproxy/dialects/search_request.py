@@ -92,12 +92,16 @@ class Asked:
         self.params = self.request.params
 
     @cached_property
+    def text(self) -> tuple[bytes, str | None]:
+        return body_of(self.request)
+
+    @cached_property
     def body(self) -> dict[str, Any]:
         """The body's object, empty where there is no body.
 
         :raises Malformed: what Elasticsearch refuses: not an object, a repeated key, invalid UTF-8 …
         """
-        text, where = body_of(self.request)
+        text, where = self.text
         return parse(text) if where else {}
 
     @cached_property
@@ -253,7 +257,7 @@ def _malformed(asked: Asked) -> bool:
 
 
 def _percolates(asked: Asked) -> bool:
-    text = body_of(asked.request)[0]
+    text = asked.text[0]
     if b"percolate" not in text and b"\\u" not in text:
         return False
     stack: list[Any] = [asked.body.get(name) for name in RANKED_BY]

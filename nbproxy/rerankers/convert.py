@@ -57,7 +57,8 @@ def _adopt(x: Any, name: str | None) -> Reranker:
         raise ConfigError(f"{_shown(x)} needs a name and a fingerprint, both strings, and a method score(query, hits)")
     whole = isinstance(x, BaseReranker) or (callable(x) and hasattr(x, "source"))
     if whole and name in (None, x.name):
-        return x
+        reranker: Reranker = x
+        return reranker
     # the pipeline knows "original" by its type, so it keeps that under any name
     return Original(name) if isinstance(x, Original) else Adopted(x, name)
 

@@ -8,7 +8,8 @@ from nbproxy.settings import FieldsSetting
 
 DOC = {
     "title": "T", "n": 5, "body": "B", "blank": " ", "tags": ["x", None, "y", ""],
-    "meta": {"title": "MT", "year": 1999, "deep": {"er": "D"}}, "chapters": [{"text": "c1"}, {"text": "c2"}], "a.b": "AB",
+    "meta": {"title": "MT", "year": 1999, "deep": {"er": "D"}}, "chapters": [{"text": "c1"}, {"text": "c2"}],
+    "a.b": "AB",
 }  # fmt: skip
 
 SEARCHED: list[tuple[tuple[str, ...], str | None]] = [

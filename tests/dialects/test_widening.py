@@ -98,7 +98,7 @@ def test_a_query_that_names_no_field_needs_all_of_it() -> None:
 URLS = [
     ("/_search?q=red&size=50&_source=false", "/_search?q=red&size=50&_source=true"),
     ("/_search?q=red&size=50&_source=n,m", "/_search?q=red&size=50&_source=true"),
-    ("/_search?_source_includes=n&q=body:red&size=50&_source_excludes=e,b*", 
+    ("/_search?_source_includes=n&q=body:red&size=50&_source_excludes=e,b*",
      "/_search?q=body:red&size=50&_source_excludes=e&_source=true"),
     ("/_search?q=red&size=50&stored_fields=n", "/_search?q=red&size=50&stored_fields=n&_source=true"),
     ("/_search?q=red&size=50&stored_fields=n,_source", "/_search?q=red&size=50&stored_fields=n,_source"),
