@@ -242,7 +242,7 @@ class Recorder:
             self._hurry.clear()
             try:
                 self._drain()
-            except Exception as error:
+            except BaseException as error:  # whatever it is, the next rows are not lost to it
                 self._report("recording", None, error)
         self._finish()
 
@@ -275,7 +275,10 @@ class Recorder:
         taken: list[_Item] = []
         weight = 0
         while self._pending and len(taken) < FLUSH_ROWS and weight < FLUSH_BYTES:
-            item = self._pending.popleft()
+            try:
+                item = self._pending.popleft()
+            except IndexError:  # a caller stands in for the thread, and so does another
+                break
             weight += _weight(item) if isinstance(item, Exchange) else 0
             taken.append(item)
         self._went += weight

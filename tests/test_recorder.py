@@ -301,7 +301,7 @@ def test_over_the_limit_the_oldest_bodies_go_and_the_rows_stay(make, told, tmp_p
 
 
 def test_texts_go_after_the_bodies(make, told):
-    recorder = make(limit_bytes=300_000, roll_bytes=50_000)
+    recorder = make(limit_bytes=1_500_000, roll_bytes=50_000)
     text = [os.urandom(500).hex() for _ in range(50)]
     for number in range(60):
         one = ranking(*[0.5] * 50)
@@ -529,15 +529,24 @@ def test_a_session_that_recorded_before_goes_on(make):
 
 
 def test_a_dead_thread_is_told_and_its_work_done(make, told, monkeypatch):
+    monkeypatch.setattr(Recorder, "_run", lambda self: None)
     recorder = make()
-    monkeypatch.setattr(recorder, "_drain", lambda: sys.exit(1))
-    recorder._wake.set()
-    recorder._hurry.set()
     recorder._thread.join()
-    monkeypatch.undo()
     recorder.append(exchange(1))
     assert len(recorder.frame()) == 1
-    assert [type(error) for *_, error in told] == [RecordingStopped]
+    assert {type(error) for *_, error in told} == {RecordingStopped}
+
+
+def test_a_failing_round_does_not_end_the_thread(make, told, monkeypatch):
+    recorder = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder, "_finished", lambda exchanges: sys.exit(1))
+        recorder.append(exchange(1))
+        assert recorder.flush()
+    recorder.append(exchange(2))
+    assert recorder.frame()["exchange_id"].tolist() == ["00000002"]
+    assert recorder._thread.is_alive()
+    assert [type(error) for *_, error in told] == [SystemExit]
 
 
 def test_a_flush_that_takes_too_long_says_so(make):
@@ -595,7 +604,6 @@ def test_a_forked_child_leaves_the_files_alone(make, tmp_path):
     recorder.flush()
     child = os.fork()
     if not child:
-        recorder.append(exchange(2))
         flushed = recorder.flush(1)
         recorder.close()
         os._exit(int(flushed))
