@@ -310,10 +310,8 @@ class Recorder:
 
     def _built(self, make: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """One batch; where an item spoils it, one for each of the others."""
-        if not items:
-            return []
         with contextlib.suppress(Exception):
-            return [make(items)]
+            return [make(items)] if items else []
         batches = []
         for item in items:
             try:

@@ -13,7 +13,7 @@ from typing import Any
 from .client import ClientConnection, error_body
 from .context import Context
 from .drafts import Draft
-from .errors import HttpFault, UpstreamFault, UpstreamTimeout
+from .errors import ClientFault, HttpFault, UpstreamFault, UpstreamTimeout
 from .heads import Framing, RequestHead, ResponseHead, onward, persistence
 from .messages import Headers, Request
 from .upstream import Connection
@@ -93,6 +93,7 @@ class Relay:
         self._continued = continued
         self._on_finish = on_finish
         self._connection: Connection | None = None
+        self._collected: list[bytes] | None = None
         self._request_done = False
         self._response_done = False
         self._discarding = False
@@ -107,6 +108,23 @@ class Relay:
     # -- the request
 
     def start(self) -> None:
+        """Begin. A request that is to be signed is read whole first: the signature covers its body."""
+        if self._context.pool.origin.sign is None or self._whole:
+            self._open()
+        else:
+            self._collected = [self._buffered]
+            if self._head.expects_continue and not self._continued:
+                self._continued = True
+                self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _collect(self, data: bytes) -> None:
+        assert self._collected is not None
+        self._collected.append(data)
+        most = self._context.limits.search_bytes
+        if most is not None and sum(map(len, self._collected)) > most:
+            self.on_fault(ClientFault(f"a request over {most} bytes cannot be signed"))
+
+    def _open(self) -> None:
         connection = self._context.pool.take()
         if connection is not None:
             self._begin(connection)
@@ -147,12 +165,19 @@ class Relay:
     def on_body(self, data: bytes) -> None:
         self._draft.request.add(data)
         self._got_body = True
+        if self._collected is not None:
+            self._collect(data)
         if self._discarding or self._connection is None:
             return
         self._replayable = False
         self._connection.write(chunk(data) if self._head.framing == "chunked" else data)
 
     def on_body_end(self, trailers: bytes) -> None:
+        if self._collected is not None and not self.over:
+            self._buffered, self._whole, self._trailers = b"".join(self._collected), True, trailers
+            self._collected = None
+            self._open()
+            return
         if self._head.framing == "chunked" and self._connection is not None and not self._discarding:
             self._connection.write(last_chunk(trailers))
         if not self._got_body:

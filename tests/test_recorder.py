@@ -118,7 +118,7 @@ def test_every_column_arrives(make, place):
             reason="deadline",
             error="too slow",
             rankings=(ranking(0.5, float("nan"), None),),
-        )  # fmt: skip
+        )
     )
     row = recorder.frame().iloc[0].to_dict()
     assert row.pop("started") == pd.Timestamp("2023-11-14 22:13:20.000001", tz="UTC")
@@ -540,7 +540,7 @@ def test_a_dead_thread_is_told_and_its_work_done(make, told, monkeypatch):
 def test_a_failing_round_does_not_end_the_thread(make, told, monkeypatch):
     recorder = make()
     with monkeypatch.context() as patch:
-        patch.setattr(recorder, "_finished", lambda exchanges: sys.exit(1))
+        patch.setattr(recorder, "_completed", lambda exchanges: sys.exit(1))
         recorder.append(exchange(1))
         assert recorder.flush()
     recorder.append(exchange(2))
@@ -680,7 +680,7 @@ def test_whatever_comes_is_stored(tmp_path_factory, rows):
                     size=size,
                     request_head=body or b"",
                     rankings=(ranking(score),),
-                )  # fmt: skip
+                )
             )
         frame, hits = recorder.frame(), recorder.hits()
     finally:

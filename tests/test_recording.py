@@ -81,7 +81,9 @@ def test_sessions_come_one_after_the_other(tmp_path):
 
 
 def test_sessions_that_overlap_are_merged(tmp_path):
-    record(tmp_path, *(exchange(number, response_body=b"a", rankings=(ranking(1.0),)) for number in (1, 4)), session="a")
+    record(
+        tmp_path, *(exchange(number, response_body=b"a", rankings=(ranking(1.0),)) for number in (1, 4)), session="a"
+    )
     part = [exchange(number, part=part, response_body=b"b") for number in (2, 3) for part in (None, 0, 1)]
     recording = record(tmp_path, *part, session="b")
     frame = recording.frame
@@ -262,8 +264,8 @@ def search(number, query, *scores):
     ranks = tuple(order.index(i) + 1 for i in range(len(scores)))
     served = type(one)("served", "m", "f", one.hits, one.scores, ranks, one.returned)
     return exchange(
-        number, route="search", query=query, query_id=query_hash(query), offset=0, size=10, depth=50, status=200, model="m",
-        model_fingerprint="f", reranked=True, index="docs", rankings=(served,),
+        number, route="search", query=query, query_id=query_hash(query), offset=0, size=10, depth=50, status=200,
+        model="m", model_fingerprint="f", reranked=True, index="docs", rankings=(served,),
     )  # fmt: skip
 
 

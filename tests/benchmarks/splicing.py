@@ -18,7 +18,12 @@ RUNS = 300
 def answer(hits: int = 100, size: int = 1000) -> bytes:
     words = "red shoes lamp river engine mountain paper quiet garden bright " * (size // 60)
     rows = [
-        {"_index": "books", "_id": str(n), "_score": 9.5 - n / 100, "_source": {"title": f"document {n}", "body": words}}
+        {
+            "_index": "books",
+            "_id": str(n),
+            "_score": 9.5 - n / 100,
+            "_source": {"title": f"document {n}", "body": words},
+        }
         for n in range(hits)
     ]
     return json.dumps({"took": 3, "hits": {"total": {"value": hits}, "max_score": 9.5, "hits": rows}}).encode()
