@@ -183,7 +183,7 @@ class Worker:
         """
         job = self.submit(call, None if deadline is None else time.monotonic() + deadline)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(job.future), deadline)  # type: ignore[no-any-return]
+            return await asyncio.wait_for(asyncio.wrap_future(job.future), deadline)
         except TimeoutError:
             if job.claim("abandoned"):
                 raise RerankFault(f"the model was busy for {deadline:g} s", why="overloaded") from None

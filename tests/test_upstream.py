@@ -65,8 +65,8 @@ def test_a_callable_signs_the_final_request(start: Start, upstream: Scripted) ->
     with Client(session.url) as client:
         client.ask(b"POST", b"/i/_search", body)
         client.ask(b"PUT", b"/i/_doc/1", b"{}")
-    widened = body[:-1] + b',"size":50}'
-    sent = [(head, content) for head, content in seen if content == widened]
+
+    sent = [(head, content) for head, content in seen if b'"size":50' in content]
     for head, content in [*sent[:1], seen[-1]]:
         digest = hashlib.sha256(content).hexdigest()[:8].encode()
         assert b"X-Signature: %b %b" % (head.split()[0], head.split()[1]) + b" " + digest in head
