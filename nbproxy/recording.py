@@ -151,6 +151,9 @@ class Recording(Recorded):
                 "give the directory itself (session.recording.path), not the one above"
             )
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     @property
     def sessions(self) -> list[str]:
         """The ids of the sessions that recorded here."""

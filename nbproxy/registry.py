@@ -102,7 +102,7 @@ class Registry:
 def _say(session: Session, what: str) -> None:
     model = session.model
     serving = f"model {model.name if model else 'none'}"
-    kept = f"recording {session.recording or 'in memory only'}"
+    kept = f"recording {session.recorded_in or 'in memory only'}"
     log.info("%s: %s, %s → %s", session.name, what, session.url, session.upstream)
     line = f"nbproxy: {session.url} → {session.upstream} · {what} · {serving} · {kept}"
     print(line)  # noqa: T201 - contract §1 asks for it

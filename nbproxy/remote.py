@@ -42,6 +42,7 @@ def announce(session_id: str, *, url: str, name: str, token_file: Path) -> Path:
     """Leave a note about a running session, readable by its owner only; gives its path, to be removed at the end."""
     path = runtime_directory() / f"proxy-{session_id}.json"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _sweep()
     note = Note(url=url, name=name, pid=os.getpid(), token_file=str(token_file.absolute()))
     half = path.with_suffix(".part")
     handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
@@ -49,6 +50,16 @@ def announce(session_id: str, *, url: str, name: str, token_file: Path) -> Path:
         file.write(msgspec.json.encode(note))
     half.replace(path)  # never seen half-written
     return path
+
+
+def _sweep() -> None:
+    """Remove the notes of processes that were killed before they could."""
+    import psutil
+
+    for path in _ours(runtime_directory(), "proxy-*.json"):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            if not psutil.pid_exists(msgspec.json.decode(path.read_bytes(), type=Note).pid):
+                path.unlink()
 
 
 def notes() -> list[Note]:

@@ -32,7 +32,8 @@ from .places import runtime_directory
 from .ports import bound, own_hosts
 from .ranking import Ranking
 from .recorder import Recorder, default_directory
-from .recording import Recorded
+from .recording import Recorded, Recording
+from .remote import announce
 from .scoring import Scorer
 from .server import Server, spawner
 from .settings import FieldsSetting, Settings
@@ -89,6 +90,7 @@ class Session(Recorded):
             directory, session_id=self._session_id, redact=self._options.redact, on_error=self._recording_error
         )
         self._write_token(directory)
+        self._note = self._token_file
         return recorder
 
     def _write_token(self, directory: Path | None) -> None:
@@ -140,6 +142,8 @@ class Session(Recorded):
             self._context.stats, self._context.errors = previous.stats, previous.errors
             self._context.error_count = previous.error_count
         self._state = "running"
+        with contextlib.suppress(OSError):  # for `nbproxy live`, which looks for sessions of this user
+            self._note = announce(self._session_id, url=self.url, name=self.name, token_file=self._token_file)
         self._warn_if_open(options.host)
 
     def _warn_if_open(self, host: str) -> None:
@@ -194,8 +198,15 @@ class Session(Recorded):
         return frozenset()
 
     @property
-    def recording(self) -> Path | None:
-        """The directory of the recording; None: it is in memory only."""
+    def recording(self) -> Recording | None:
+        """The recording as it lies on disk (its ``.path`` is the directory); None: it is in memory only."""
+        self._barrier()
+        self._recorder.flush()
+        return None if self._recorder.path is None else Recording(self._recorder.path)
+
+    @property
+    def recorded_in(self) -> Path | None:
+        """The recording's directory, None for memory only."""
         return self._recorder.path
 
     @property
@@ -333,6 +344,19 @@ class Session(Recorded):
         """One row per exchange, model role and hit (contract §5)."""
         self._barrier()
         return self._recorder.hits()
+
+    def _rows(self) -> pd.DataFrame:
+        self._barrier()
+        return self._recorder.frame(bodies=False)
+
+    def _lines(self) -> pd.DataFrame:
+        self._barrier()
+        return self._recorder.hits(texts=False)
+
+    def _row(self, exchange_id: str, part: int | None) -> Mapping[str, Any] | None:
+        self._barrier()
+        self._recorder.flush()
+        return self._recorder.row(exchange_id, part)
 
     @property
     def errors(self) -> list[ErrorNote]:
@@ -479,12 +503,13 @@ class Session(Recorded):
                 self._thread.run(self._server.stop(drain), drain + _STOP_MARGIN_S)
         self._thread.stop(_STOP_MARGIN_S)
         self._close_listener()
-        self._recorder.close()
+        self._recorder.close(seal=drain > 0, timeout=_STOP_MARGIN_S + drain)  # at an exit, nothing is sealed
         SWITCH_INTERVAL.release()
         if self._panel is not None:
             self._panel.close()
-        with contextlib.suppress(OSError):
-            self._token_file.unlink()
+        for file in (self._token_file, self._note):
+            with contextlib.suppress(OSError):
+                file.unlink()
         self._settings = replace(self._settings, model=None, models=MappingProxyType({}), shadow=MappingProxyType({}))
         if hasattr(self, "_context"):
             self._context.settings = self._settings
