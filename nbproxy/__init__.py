@@ -12,10 +12,8 @@ See :func:`nbproxy.start`.
 
 import logging
 
-__version__ = "0.1.0"
-# A library's logger says nothing until the application has set up logging.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
-
+from . import datasets
+from ._version import __version__
 from .compare import Comparison, compare
 from .errors import ConfigError, MissingExtra, NbproxyError, RerankFault, SessionClosed
 from .evaluate import Evaluation, evaluate
@@ -26,6 +24,9 @@ from .registry import start
 from .rerankers import as_reranker, listwise
 from .session import Session
 from .settings import Limits, Timeouts
+
+# A library's logger says nothing until the application has set up logging.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "Comparison",

@@ -252,9 +252,8 @@ class ClientConnection(asyncio.Protocol):
             return True
         if self._lingering_until is not None or (self._handler is None and not self._reader.pending):
             return False
-        if self._handler is None or self._reading_body:
-            if self._handler is None or not self._held:
-                return self._eof_inside_a_request()
+        if self._handler is None or (self._reading_body and not self._held):
+            return self._eof_inside_a_request()
         return True  # it has said all it wants, and waits for the answer
 
     def _eof_inside_a_request(self) -> bool:
@@ -264,7 +263,7 @@ class ClientConnection(asyncio.Protocol):
         self.cut(hard=True)
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self.gone = True
         self._lobby.dismiss(self)
         handler, self._handler = self._handler, None

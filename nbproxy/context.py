@@ -18,7 +18,6 @@ from .settings import Limits, Settings
 from .stats import Stats
 from .upstream import Pool
 
-
 log = logging.getLogger("nbproxy")
 
 

@@ -179,7 +179,7 @@ def _result(session: Session, collection: Collection, systems: tuple[str, ...], 
         evaluation=session.evaluate(collection.qrels, MEASURES),
         over_bm25=session.evaluate(collection.qrels, MEASURES, baseline=BM25),
         hits=session.hits,
-        recording=session.recording,
+        recording=session.recorded_in,
         seconds=time.monotonic() - begun,
     )
 

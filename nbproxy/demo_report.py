@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
@@ -25,7 +25,7 @@ WIDEST = 118
 BAR = 12
 LEVEL = 0.05
 _ENGINE = "engine's order"
-_MOVES = ((lambda move: move > 0, "▲", "green"), (lambda move: move < 0, "▼", "red"), (lambda move: True, "=", "dim"))
+_MOVES = {1: ("▲", "green"), -1: ("▼", "red"), 0: ("=", "dim")}  # by the sign of the move
 
 
 def opening(console: Console, session: Session, collection: Collection, depth: int) -> None:
@@ -44,7 +44,13 @@ def opening(console: Console, session: Session, collection: Collection, depth: i
 def report(console: Console, result: Result) -> None:
     """Everything that the demo found."""
     width = min(console.width, WIDEST)
-    parts = (_quality(result), _meaning(result), _changes(result), *_searches(result, width), _ending(result))
+    parts: tuple[RenderableType, ...] = (
+        _quality(result),
+        _meaning(result),
+        _changes(result),
+        *_searches(result, width),
+        _ending(result),
+    )
     for part in parts:
         console.print(Padding(part, (1, 0, 0, 0)), width=width)
 
@@ -245,8 +251,8 @@ def _title(titles: pd.Series[str], hit: Mapping[Any, Any]) -> Text:
 
 
 def _marked(move: int) -> Text:
-    sign, style = next((sign, style) for fits, sign, style in _MOVES if fits(move))
-    return Text(f"{sign}{abs(move) or ''}", style=style)
+    mark, style = _MOVES[(move > 0) - (move < 0)]
+    return Text(f"{mark}{abs(move) or ''}", style=style)
 
 
 # -- the end
@@ -254,7 +260,8 @@ def _marked(move: int) -> Text:
 
 def _ending(result: Result) -> Group:
     lines = [Text("●●● grade 3, answers fully … ··· grade 0; ▲3 ▼2: places up and down", style="dim")]
-    left = ", ".join(f"{why} {n}" for why, n in result.evaluation.left_out.items())
+    # A search that was asked again for the next system is a repeat of its query: here that is the plan.
+    left = ", ".join(f"{why} {n}" for why, n in result.evaluation.left_out.items() if why != "repeat")
     if left:
         lines.append(Text(f"Left out of the means: {clean(left)}", style="yellow"))
     if result.recording:

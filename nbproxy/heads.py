@@ -94,7 +94,7 @@ class Head:
         keep: frozenset[bytes] = frozenset(),
     ) -> bytes:
         """The field lines without the fields of one hop (but for those in ``keep``), those that Connection names,
-        and those in ``drop`` (special fields only); the first of each in ``replace`` has that value, further ones go."""
+        and those in ``drop`` (special fields only); the first of each in ``replace`` has that value, others go."""
         gone = HOP_BY_HOP - keep | drop
         replace = replace or {}
         out: list[bytes] = []

@@ -1,4 +1,4 @@
-"""What a search asked and which hits it got, for the record; of one that was left alone read afterwards, off the loop."""
+"""What a search asked and which hits it got, for the record; of one left alone it is read afterwards, off the loop."""
 
 from __future__ import annotations
 

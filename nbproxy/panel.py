@@ -18,9 +18,12 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from . import views
 from .background import Worker
 from .controls import Controls, Line, Sight, Snapshot
+from .errors import NbproxyError
 
 BUSY_S, IDLE_S = 0.25, 1.0  # between looks: while something changes, and once nothing has for _SETTLED looks
 _SETTLED = 20
@@ -48,12 +51,13 @@ class Panel:
         self._models = Worker("nbproxy-panel-model")
         self._lock = threading.Lock()
         self._wake, self._closed = threading.Event(), threading.Event()
-        self._shown: Sight | None = None  # None: follow the newest
-        self._lines: tuple[Line, ...] = ()
+        self._held: Sight | None = None  # the search that the user chose; None: follow the newest
         self._step: str | None = None
-        self._loading, self._notice, self._serving = 0, "", views.NONE
+        self._wanted, self._loading, self._notice = views.NONE, 0, ""
         self._fill(ipywidgets)
-        self._draw(self._looked())
+        self._snapshot = self._looked()
+        self._follow_model()
+        self._draw()
         self._thread = threading.Thread(target=self._refresh, name="nbproxy-panel", daemon=True)
         self._dropdown.observe(self._on_model, "value")
         for which, button in self._buttons.items():
@@ -62,9 +66,13 @@ class Panel:
 
     def _fill(self, ipywidgets: Any) -> None:
         """Make the widgets; only ever here, in the thread of whoever asked for the panel."""
-        # the longest label that a description may have without being cut
-        wide = {"description_width": "initial"}
-        self._dropdown = ipywidgets.Dropdown(options=(views.NONE,), description="Model", style=wide)
+        wide = {"description_width": "initial"}  # else the label's room is fixed and longer names are cut
+        self._dropdown = ipywidgets.Dropdown(
+            options=(views.NONE,),
+            description="Model",
+            tooltip="the model that reranks searches from now on",
+            style=wide,
+        )
         self._buttons = {
             which: ipywidgets.Button(description=text, tooltip=tip, layout={"width": "auto"})
             for which, (text, tip) in _BUTTONS.items()
@@ -82,22 +90,28 @@ class Panel:
         if name is None or threading.current_thread() is self._thread or self._closed.is_set():
             return
         with self._lock:
-            self._loading += 1
-            self._notice = f"loading {name} …"
-        with contextlib.suppress(Exception):
+            self._loading, self._wanted, self._notice = self._loading + 1, name, f"loading {name} …"
+        try:
             self._models.submit(lambda: self._switch(name))
+        except NbproxyError as error:
+            self._switched(str(error))
         self._wake.set()
 
     def _switch(self, name: str) -> None:
-        """On the worker: the model may take minutes to load."""
+        """On the worker: the model may take minutes to load, and another may be wanted by then."""
+        notice = ""
         try:
-            self._controls.set_model(None if name == views.NONE else name)
-            notice = ""
+            if name == self._wanted:
+                self._controls.set_model(None if name == views.NONE else name)
         except Exception as error:  # whatever a model's loading raises is shown, and the old one serves on
             notice = f"{name} cannot be served: {type(error).__name__}: {error}"
+        self._switched(notice)
+
+    def _switched(self, notice: str) -> None:
         with self._lock:
             self._loading -= 1
-            self._notice = notice
+            if not self._loading:
+                self._notice = notice
         self._wake.set()
 
     def _on_step(self, which: str) -> None:
@@ -107,56 +121,53 @@ class Panel:
     # -- the refresher
 
     def _refresh(self) -> None:
-        quiet = 0
+        quiet, last = 0, time.monotonic()
         while not self._closed.is_set():
-            self._wake.wait(IDLE_S if quiet >= _SETTLED else BUSY_S)
-            woken = self._wake.is_set()
+            if self._wake.wait(IDLE_S if quiet >= _SETTLED else BUSY_S):
+                quiet = 0
+            self._closed.wait(last + BUSY_S - time.monotonic())  # four a second, however fast the user clicks
             self._wake.clear()
-            changed = not self._closed.is_set() and self._once()
-            quiet = 0 if changed or woken else quiet + 1
-            if woken:
-                self._closed.wait(BUSY_S)  # however fast the user clicks: four messages a second
+            last = time.monotonic()
+            quiet = 0 if not self._closed.is_set() and self._once() else quiet + 1
 
     def _once(self) -> bool:
         """Look, and show what changed; whether anything did. Nothing that fails here may end the thread."""
         try:
-            return self._draw(self._looked())
+            self._snapshot = self._looked()
+            return self._follow_model() or self._draw()  # one message a look: the text comes with the next
         except Exception as error:
-            with contextlib.suppress(Exception):
-                return self._assign(_alert(f"the proxy cannot be seen: {error}"))
+            with contextlib.suppress(Exception):  # the kernel may be going away
+                return self._draw(f"the proxy cannot be seen: {error}")
             return False
 
     def _looked(self) -> Snapshot:
         snapshot = self._controls.snapshot(_LINES)
-        self._lines = views.traffic(snapshot)
         step, self._step = self._step, None
         if step is not None:
-            self._shown = self._stepped(step, snapshot.last)
+            self._held = self._stepped(step, snapshot)
         return snapshot
 
-    def _stepped(self, step: str, newest: Sight | None) -> Sight | None:
+    def _stepped(self, step: str, snapshot: Snapshot) -> Sight | None:
         """The search that a button leads to; None follows the newest."""
-        searches = [line.exchange_id for line in self._lines if line.reranked]
-        now = self._shown or newest
+        searches = [line.exchange_id for line in snapshot.lines if line.reranked]
+        now = self._held or snapshot.last
         if step == "newest" or now is None or not searches:
             return None
         at = searches.index(now.exchange_id) if now.exchange_id in searches else len(searches)
         at += 1 if step == "older" else -1
         if at < 0:
             return None
-        return self._controls.sight(searches[min(at, len(searches) - 1)]) or self._shown
+        return self._controls.sight(searches[min(at, len(searches) - 1)]) or self._held
 
-    def _draw(self, snapshot: Snapshot) -> bool:
-        if self._follow_model(snapshot):
-            return True  # one message a look: the text comes with the next
-        per_second = self._meter.add(snapshot)
-        facts = views.facts(snapshot, self._controls.url, self._controls.name, per_second)
-        sight = self._shown or snapshot.last
+    def _draw(self, trouble: str = "") -> bool:
+        snapshot = self._snapshot
+        facts = views.facts(snapshot, self._controls.url, self._controls.name, self._meter.add(snapshot))
+        sight = self._held or snapshot.last
         parts = [
             _header(facts),
-            _alert(self._notice),
-            _table(self._lines[:_ROWS], sight),
-            _side_by_side(sight, held=self._shown is not None),
+            _alert(trouble or self._notice),
+            _table(views.traffic(snapshot)[:_ROWS], sight),
+            _side_by_side(sight, held=self._held is not None),
             _errors(snapshot.errors),
         ]
         return self._assign(_region(facts.name, parts))
@@ -167,12 +178,12 @@ class Panel:
         self._html.value = text
         return True
 
-    def _follow_model(self, snapshot: Snapshot) -> bool:
+    def _follow_model(self) -> bool:
         """Bring the dropdown to what serves, unless a choice of the user is still loading."""
         with self._lock:
             if self._loading:
                 return False
-        name = views.serving(snapshot)
+        snapshot, name = self._snapshot, views.serving(self._snapshot)
         options = snapshot.models if name in snapshot.models else (*snapshot.models, name)
         if self._dropdown.options == options and self._dropdown.value == name:
             return False
@@ -197,9 +208,14 @@ class Panel:
             self._last_look()
 
     def _last_look(self) -> None:
+        snapshot = self._controls.snapshot(_LINES)
+        if snapshot.status.get("state") == "stopping":  # it is closed by the session's own end
+            snapshot = structs.replace(snapshot, status={**snapshot.status, "state": "stopped"})
         with self._lock:
             self._loading, self._notice = 0, "closed: this is the last view"
-        self._draw(self._controls.snapshot(_LINES))
+        self._snapshot = snapshot
+        self._follow_model()
+        self._draw()
         for control in (self._dropdown, *self._buttons.values()):
             control.disabled = True
 
@@ -209,7 +225,7 @@ class Panel:
 _FONT = "font-family:var(--jp-ui-font-family,sans-serif);font-size:var(--jp-ui-font-size1,13px);line-height:1.4"
 _COLOUR = "color:var(--jp-content-font-color1,var(--vscode-foreground,inherit))"
 _LINE = "border-bottom:1px solid color-mix(in srgb,currentColor 25%,transparent)"
-_CELL = "padding:1px 8px 1px 0;text-align:{side};vertical-align:top;overflow:hidden;text-overflow:ellipsis"
+_CELL = "padding:1px 8px 1px 0;text-align:{side};vertical-align:top"
 _CAPTION = "text-align:left;font-weight:600;padding:8px 0 2px"
 
 

@@ -17,9 +17,9 @@ from typing import Any, Literal, TypeVar, cast
 from .errors import ConfigError
 from .exchange import Exchange
 from .options import LIVE, Options, changed
+from .origin import Auth
 from .session import Session
 from .settings import FieldsSetting, Limits, Timeouts
-from .upstream import Auth
 
 log = logging.getLogger("nbproxy")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -143,7 +143,7 @@ class OwnExchange:
         self._pieces.append(data)
         self._draft.request.add(data)
 
-    def on_body_end(self, trailers: bytes) -> None:
+    def on_body_end(self, _trailers: bytes) -> None:
         if self._over:
             return
         try:

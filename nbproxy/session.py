@@ -13,32 +13,30 @@ import time
 import uuid
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from . import __version__
+from . import overview
 from .background import SWITCH_INTERVAL, LoopThread
 from .context import Context, ErrorNote
-from .controls import Line, Place, Sight, Snapshot, State
+from .controls import Sight, Snapshot, State
 from .dialects import find
 from .errors import ConfigError, SessionClosed
-from .exchange import Exchange
-from .models import Shelf, in_background, load
+from .live_settings import LiveSettings
+from .models import load
 from .options import Options
+from .origin import Origin, origin
 from .places import runtime_directory
 from .ports import bound, own_hosts
-from .ranking import Ranking
 from .recorder import Recorder, default_directory
 from .recording import Recorded, Recording
 from .remote import announce
-from .scoring import Scorer
 from .server import Server, spawner
-from .settings import FieldsSetting, Settings
+from .settings import Settings
 from .shadows import Shadows
-from .upstream import Origin, Pool, origin
+from .upstream import Pool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +45,7 @@ log = logging.getLogger("nbproxy")
 _STOP_MARGIN_S = 0.8
 
 
-class Session(Recorded):
+class Session(LiveSettings, Recorded):
     """A proxy in front of one upstream, on a background thread, with its recording.
 
     Made by :func:`nbproxy.start`. Settable live: ``model``, ``models``, ``shadow``, ``depth``, ``fields``,
@@ -169,15 +167,6 @@ class Session(Recorded):
     # -- what it is
 
     @property
-    def name(self) -> str:
-        return self._options.name
-
-    @property
-    def options(self) -> Options:
-        """What it was started with, with every live change."""
-        return self._options
-
-    @property
     def url(self) -> str:
         """What clients take as their address; no trailing slash."""
         host = self._options.host
@@ -186,6 +175,7 @@ class Session(Recorded):
 
     @property
     def upstream(self) -> str:
+        """The search engine's address, without credentials."""
         return self._place.url
 
     @property
@@ -194,7 +184,13 @@ class Session(Recorded):
         return self._token
 
     @property
+    def token_file(self) -> Path:
+        """Where the token stands, readable by its owner only."""
+        return self._token_file
+
+    @property
     def allowed_hosts(self) -> frozenset[str]:
+        """Host names, beside loopback's, under which the routes that need the token may be asked."""
         return frozenset()
 
     @property
@@ -211,6 +207,7 @@ class Session(Recorded):
 
     @property
     def running(self) -> bool:
+        """Whether it serves, in this process."""
         return self._state == "running" and os.getpid() == self._pid and self._thread.alive
 
     def _alive(self) -> None:
@@ -218,110 +215,6 @@ class Session(Recorded):
             raise SessionClosed("this session belongs to the process that this one was forked from; start one here")
         if self._state in ("stopped", "stopping"):
             raise SessionClosed(f"session {self.name!r} was stopped; nbproxy.start() begins another")
-
-    # -- live settings
-
-    @property
-    def model(self) -> Any:
-        """The serving model, or None. Assigning blocks until the new one is live, or raises and changes nothing."""
-        return _unwrapped(self._settings.model)
-
-    @model.setter
-    def model(self, source: Any) -> None:
-        self._alive()
-        self._change(model=load(source, living=self._living()))
-        self._options = replace(self._options, model=source)
-
-    def swap(self, source: Any) -> Future[Any]:
-        """As assigning ``model``, in the background; the Future gives the new model or the error."""
-        self._alive()
-
-        def work() -> Any:
-            self.model = source
-            return self.model
-
-        return in_background(work, f"nbproxy-swap-{self.name}")
-
-    def _living(self) -> tuple[Scorer, ...]:
-        settings = self._settings
-        known = [settings.model, *settings.models.values(), *settings.shadow.values()]
-        return tuple(model for model in known if isinstance(model, Scorer))
-
-    def _shelf(self, attribute: str) -> Shelf:
-        def read() -> dict[str, Any]:
-            return {name: _unwrapped(model) for name, model in getattr(self._settings, attribute).items()}
-
-        return Shelf(read, lambda models: self._fill(attribute, models))
-
-    def _fill(self, attribute: str, models: Mapping[str, Any]) -> None:
-        self._alive()
-        if not all(isinstance(name, str) and name for name in models):
-            raise ConfigError(f"session.{attribute} maps names to models")
-        loaded = {name: load(source, name, self._living()) for name, source in models.items()}
-        for name, scorer in loaded.items():
-            if scorer is None:
-                raise ConfigError(f"session.{attribute}[{name!r}] must be a model, not None")
-        self._change(**{attribute: MappingProxyType(loaded)})
-
-    @property
-    def models(self) -> Shelf:
-        """Loaded models by name: a client picks one by ``X-Nbproxy-Model``, a view by its dropdown."""
-        return self._shelf("models")
-
-    @models.setter
-    def models(self, models: Mapping[str, Any]) -> None:
-        self._fill("models", models)
-
-    @property
-    def shadow(self) -> Shelf:
-        """Models by name that score each search after its answer has gone (``role="shadow"`` in ``hits``)."""
-        return self._shelf("shadow")
-
-    @shadow.setter
-    def shadow(self, models: Mapping[str, Any]) -> None:
-        self._fill("shadow", models)
-
-    @property
-    def depth(self) -> int:
-        return self._settings.depth
-
-    @depth.setter
-    def depth(self, depth: int) -> None:
-        self._set(depth=depth)
-
-    @property
-    def fields(self) -> FieldsSetting:
-        return self._settings.fields
-
-    @fields.setter
-    def fields(self, fields: FieldsSetting) -> None:
-        self._set(fields=fields)
-
-    @property
-    def min_score(self) -> float | None:
-        return self._settings.min_score
-
-    @min_score.setter
-    def min_score(self, min_score: float | None) -> None:
-        self._set(min_score=min_score)
-
-    @property
-    def deadline(self) -> float | None:
-        return self._settings.deadline
-
-    @deadline.setter
-    def deadline(self, deadline: float | None) -> None:
-        self._set(deadline=deadline)
-
-    def _set(self, **changes: Any) -> None:
-        self._alive()
-        self._change(**changes)
-        self._options = replace(self._options, **changes)
-
-    def _change(self, **changes: Any) -> None:
-        """One reference is replaced; an exchange in flight keeps the one that it took."""
-        with self._lock:
-            self._settings = self._context.settings = replace(self._settings, **changes)
 
     # -- the recording
 
@@ -391,26 +284,9 @@ class Session(Recorded):
         return self.status_now()
 
     def status_now(self) -> dict[str, Any]:
-        context, settings, recorder = self._context, self._settings, self._recorder
-        return {
-            "version": __version__,
-            "name": self.name,
-            "uptime_s": round(time.monotonic() - self._started, 3),
-            "state": self._state,
-            "upstream": self.upstream,
-            "port": self.port,
-            "model": _described(settings.model),
-            "shadows": [_described(model) for model in settings.shadow.values()],
-            "counts": context.stats.counts(),
-            "latency_ms": context.stats.latency_ms(),
-            "recording": {
-                "path": str(recorder.path) if recorder.path else None,
-                "exchanges": recorder.exchanges,
-                "bytes": recorder.bytes,
-                "dropped": recorder.dropped,
-            },
-            "errors": context.error_count,
-        }
+        """The same without the barrier; on the loop's thread."""
+        place = {"name": self.name, "state": self._state, "upstream": self.upstream, "port": self.port}
+        return overview.status(place, time.monotonic() - self._started, self._context, self._settings, self._recorder)
 
     def snapshot(self, lines: int = 50) -> Snapshot:
         """The proxy now (see :class:`nbproxy.controls.Controls`)."""
@@ -418,21 +294,8 @@ class Session(Recorded):
         return self.snapshot_now(lines)
 
     def snapshot_now(self, lines: int = 50) -> Snapshot:
-        self._recorder.flush()
-        newest = self._recorder.newest(max(lines, 1))
-        last = next((e for e in self._recorder.newest(1000) if e.reranked and e.rankings), None)
-        return Snapshot(
-            status=self.status_now(),
-            lines=tuple(_line(exchange) for exchange in newest[:lines]),
-            last=_sight(last) if last else None,
-            models=self._choices(),
-            errors=tuple(f"{note.where}: {note.message}" for note in list(self._context.errors)[-5:]),
-        )
-
-    def _choices(self) -> tuple[str, ...]:
-        names = dict.fromkeys(self._settings.models)
-        model = self._settings.model
-        return tuple(dict.fromkeys(["none", "original", "bm25", *names, *([model.name] if model else [])]))
+        """The same without the barrier."""
+        return overview.snapshot(lines, self.status_now(), self._context, self._settings, self._recorder)
 
     def sight(self, exchange_id: str) -> Sight | None:
         """One recorded search side by side, None where it is unknown or no longer at hand."""
@@ -440,20 +303,22 @@ class Session(Recorded):
         return self.sight_now(exchange_id)
 
     def sight_now(self, exchange_id: str) -> Sight | None:
-        self._recorder.flush()
-        found = next((e for e in self._recorder.newest(1000) if e.exchange_id == exchange_id), None)
-        return _sight(found) if found and found.rankings else None
+        """The same without the barrier."""
+        return overview.sight(exchange_id, self._recorder)
 
     def set_model(self, name: str | None) -> None:
-        """Serve a model of ``session.models`` by its name, a built-in one, or none."""
+        """Serve a model of ``session.models`` by its name, a built-in one, or none (also by ``"none"``).
+
+        :raises ConfigError: no model has that name.
+        """
+        serving = self._settings.model
         if name is None or name == "none":
             self.model = None
-            return
-        if name in self._settings.models:
+        elif name in self._settings.models:
             self.model = self.models[name]
-        elif self._settings.model is None or name != self._settings.model.name:
-            if name not in ("original", "bm25"):
-                raise ConfigError(f"no model is called {name!r}; known: {', '.join(self._choices())}")
+        elif serving is None or name != serving.name:
+            if name not in overview.BUILT_IN:
+                raise ConfigError(f"no model is called {name!r}; known: {', '.join(overview.choices(self._settings))}")
             self.model = name
 
     def panel(self) -> Any:
@@ -489,6 +354,7 @@ class Session(Recorded):
             raise SessionClosed(f"the proxy's thread died: {self._thread.died!r}") from self._thread.died
 
     def end(self, drain: float) -> None:
+        """As ``stop``, with another ``drain``, and silent about a thread that died."""
         if os.getpid() != self._pid:
             return
         with self._lock:
@@ -562,35 +428,3 @@ def _place(options: Options) -> Origin:
         auth=options.auth,
         headers=options.headers,
     )
-
-
-def _unwrapped(model: Any) -> Any:
-    """The reranker itself: its worker is no business of the user's."""
-    return model.reranker if isinstance(model, Scorer) else model
-
-
-def _described(model: Any) -> dict[str, str] | None:
-    return None if model is None else {"name": model.name, "fingerprint": model.fingerprint}
-
-
-def _line(exchange: Exchange) -> Line:
-    return Line(**{name: getattr(exchange, name) for name in Line.__struct_fields__})
-
-
-def _sight(exchange: Exchange) -> Sight:
-    ranking: Ranking = exchange.rankings[0]
-    places = tuple(
-        Place(
-            doc_id=hit.doc_id,
-            index=hit.index,
-            original_rank=hit.rank,
-            rank=rank,
-            score=None if score is None or score != score else score,
-            text=hit.text,
-            returned=returned,
-        )
-        for hit, score, rank, returned in zip(
-            ranking.hits, ranking.scores, ranking.ranks, ranking.returned, strict=True
-        )
-    )
-    return Sight(exchange_id=exchange.exchange_id, query=exchange.query, model=exchange.model, places=places)

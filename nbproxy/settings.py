@@ -1,4 +1,4 @@
-"""Frozen settings. A live change makes a new ``Settings`` behind one reference; an exchange takes the reference once."""
+"""Frozen settings: a live change makes a new ``Settings`` behind one reference, which an exchange takes once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FieldsSetting = str | Sequence[str] | Callable[[Hit], str | None] | None
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. ``connect``: to open a connection to upstream; ``read``: between bytes from upstream. None: unlimited."""
+    """Seconds; None: unlimited. ``connect``: to open a connection to upstream; ``read``: between bytes from it."""
 
     connect: float | None = 2.0
     read: float | None = 30.0

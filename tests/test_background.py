@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import sys
 import threading
@@ -115,9 +116,11 @@ def test_a_late_call_is_a_deadline_and_the_next_an_overload() -> None:
 def test_a_full_queue_sheds() -> None:
     worker, release = Worker("w", capacity=2), threading.Event()
     jobs = [worker.submit(lambda: release.wait(TIMEOUT))]
-    with pytest.raises(RerankFault, match="full"):
-        for _ in range(4):
+    while len(jobs) < 3:  # one may have left the queue for the thread
+        with contextlib.suppress(RerankFault):
             jobs.append(worker.submit(lambda: None))
+    with pytest.raises(RerankFault, match="full"):
+        worker.submit(lambda: None)
     release.set()
     for job in jobs:
         job.future.result(TIMEOUT)

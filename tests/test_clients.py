@@ -102,7 +102,7 @@ def calls(module: str, url: str, media: str) -> list[Any]:
 @pytest.mark.engine
 @pytest.mark.parametrize("module", ["elasticsearch", "elasticsearch8"])
 def test_elasticsearch_before_the_engine(start: Start, engine: Any, module: str) -> None:
-    """The engine refuses Elasticsearch's own media type (406), and lacks its product header: the client is told both."""
+    """The engine refuses Elasticsearch's own media type (406) and lacks its product header: the client sees both."""
     session = start(engine.url, model=backwards, depth=DEPTH)
     with opensearchpy.OpenSearch(engine.url) as direct:
         product = direct.transport.perform_request("GET", "/")

@@ -6,10 +6,31 @@ import inspect
 
 import nbproxy
 
-SURFACE = """
-Comparison ConfigError Evaluation Exchange Hit Limits MissingExtra NbproxyError Recording RerankFault Reranker Search
-Session SessionClosed Timeouts __version__ as_reranker compare datasets evaluate listwise load start
-""".split()
+SURFACE = [
+    "Comparison",
+    "ConfigError",
+    "Evaluation",
+    "Exchange",
+    "Hit",
+    "Limits",
+    "MissingExtra",
+    "NbproxyError",
+    "Recording",
+    "RerankFault",
+    "Reranker",
+    "Search",
+    "Session",
+    "SessionClosed",
+    "Timeouts",
+    "__version__",
+    "as_reranker",
+    "compare",
+    "datasets",
+    "evaluate",
+    "listwise",
+    "load",
+    "start",
+]
 
 
 def test_the_surface() -> None:

@@ -16,13 +16,13 @@ PACKAGE = Path(nbproxy.__file__).parent
 # Level → modules, as ARCHITECTURE.md draws them.
 LEVELS: dict[int, str] = {
     0: "errors messages places ranking settings",
-    1: "heads wire content exchange controls",
+    1: "collection_formats heads wire content exchange controls",
     2: "dialects rerankers redact plots frames orderings measures tables runs",
     3: "pipeline batches segments memory finishing recorder systems compare evaluate",
-    4: "background upstream recording replay datasets engine stats drafts scoring options",
-    5: "context client relay fetching left_alone searches shadows models routes server ports views panel live remote report",
+    4: "background origin upstream recording replay datasets engine stats drafts scoring options",
+    5: "context client relay fetching left_alone searches shadows models live_settings overview routes server ports views panel live remote report",
     6: "session registry",
-    7: "demo",
+    7: "demo demo_report",
     8: "cli",
 }
 LEVEL = {module: level for level, modules in LEVELS.items() for module in modules.split()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -33,7 +34,7 @@ def test_an_order_is_a_permutation_by_score_ties_and_the_unscored_in_the_order_g
 ) -> None:
     order = reorder(scores)
     assert sorted(order) == list(range(len(scores)))
-    for one, other in zip(order, order[1:], strict=False):
+    for one, other in pairwise(order):
         a, b = scores[one], scores[other]
         if a is None:
             assert b is None

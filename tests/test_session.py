@@ -111,22 +111,59 @@ def test_every_finished_exchange_is_in_the_frame(start: Start, json_upstream: Js
 def test_frames_have_the_contracts_columns(start: Start, json_upstream: Json) -> None:
     session = start(json_upstream.url, model=backwards)
     search(session)
-    assert (
-        list(session.frame)
-        == (
-            "exchange_id part started client method target route dialect index query_id ubi_query_id query offset size depth "
-            "status request_headers request_body response_headers response_body upstream_request_body "
-            "upstream_response_body request_truncated response_truncated bytes_in bytes_out upstream_ms rerank_ms total_ms "
-            "model model_fingerprint reranked reason error"
-        ).split()
-    )
-    assert (
-        list(session.hits)
-        == (
-            "exchange_id part query_id query index doc_id original_rank original_score role model model_fingerprint score "
-            "rank returned text"
-        ).split()
-    )
+    assert list(session.frame) == [
+        "exchange_id",
+        "part",
+        "started",
+        "client",
+        "method",
+        "target",
+        "route",
+        "dialect",
+        "index",
+        "query_id",
+        "ubi_query_id",
+        "query",
+        "offset",
+        "size",
+        "depth",
+        "status",
+        "request_headers",
+        "request_body",
+        "response_headers",
+        "response_body",
+        "upstream_request_body",
+        "upstream_response_body",
+        "request_truncated",
+        "response_truncated",
+        "bytes_in",
+        "bytes_out",
+        "upstream_ms",
+        "rerank_ms",
+        "total_ms",
+        "model",
+        "model_fingerprint",
+        "reranked",
+        "reason",
+        "error",
+    ]
+    assert list(session.hits) == [
+        "exchange_id",
+        "part",
+        "query_id",
+        "query",
+        "index",
+        "doc_id",
+        "original_rank",
+        "original_score",
+        "role",
+        "model",
+        "model_fingerprint",
+        "score",
+        "rank",
+        "returned",
+        "text",
+    ]
     row = session.frame.iloc[0]
     assert 0 < row.upstream_ms <= row.total_ms
     assert 0 <= row.rerank_ms <= row.total_ms

@@ -1,4 +1,4 @@
-"""Upstreams and clients for tests, on real sockets: one that is scripted byte by byte, one shaped like Elasticsearch."""
+"""Upstreams and clients on real sockets: one that is scripted byte by byte, one shaped like Elasticsearch."""
 
 from __future__ import annotations
 

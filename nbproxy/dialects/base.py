@@ -2,7 +2,7 @@
 
 Laws, which the pipeline relies on and the property tests hold:
 
-1. Nothing here raises on bytes from outside: ``read_search`` answers with a reason, ``read_hits`` with :class:`Unreadable`.
+1. Nothing here raises on bytes from outside: ``read_search`` gives a reason, ``read_hits`` raises :class:`Unreadable`.
 2. ``widen`` changes the window and what is shown of a hit, and nothing else of a request.
 3. ``write_hits`` copies upstream's bytes; it never encodes a hit anew.
 4. Request and answer bodies are plain JSON bytes here: content codings are undone before and put back after.

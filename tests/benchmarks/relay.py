@@ -1,4 +1,4 @@
-"""Requests a second through the proxy, as a share of the direct path, in interleaved rounds on one keep-alive connection.
+"""Requests a second through the proxy, as a share of the direct path: interleaved rounds, one keep-alive connection.
 
 The upstream is a small asyncio server in a process of its own; the client is a raw socket in this one.
 """

@@ -1,5 +1,5 @@
-"""Reading, widening, reordering and writing 100 hits of 1 KB, against ``json`` and ``msgspec`` decoding and encoding the
-same answer once."""
+"""Reading, widening, reordering and writing 100 hits of 1 KB, against ``json`` and ``msgspec`` decoding and encoding
+the same answer once."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pytest
 import nbproxy
 from nbproxy.errors import ConfigError
 from nbproxy.messages import Request
-from nbproxy.upstream import origin
+from nbproxy.origin import origin
 
 from .upstreams import Client, Conversation, Scripted
 

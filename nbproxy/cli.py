@@ -1,0 +1,287 @@
+"""The command line: ``nbproxy demo``, ``serve``, ``live``.
+
+Laws:
+
+- A command is a function in ``COMMANDS``; its docstring is its help. What is heavy is imported inside of it.
+- Exit codes: 0 done, 1 failed (one line on standard error, no traceback), 2 wrong usage.
+- Standard output is for results: with ``--json`` nothing else is on it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import __version__
+from .errors import ConfigError, NbproxyError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .session import Session
+
+_MODEL = (
+    "What reranks: none, original, bm25, minilm (the packaged all-MiniLM-L6-v2), a folder, a Hugging Face hub id, "
+    "or module:attribute."
+)
+_JSON = typer.Option("--json", help="Print JSON and nothing else.")
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The proxy's port; a free one if left out.")]
+Record = Annotated[Path | None, typer.Option(help="Where to record; a new directory of yours if left out.")]
+Json = Annotated[bool, _JSON]
+
+
+def demo(
+    model: Annotated[str, typer.Option(help=_MODEL)] = "minilm",
+    port: Port = None,
+    record: Record = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Only the first queries.")] = None,
+    as_json: Json = False,
+) -> None:
+    """See search results get better: the whole of nbproxy in two minutes, on your machine.
+
+    Starts a small search engine with a judged collection, puts the proxy in front, asks every query with three
+    rankings (the engine's own, BM25, a sentence model), and prints which is better, by how much, and what moved.
+
+    [bold]Examples[/bold]
+
+      nbproxy demo                     all queries
+
+      nbproxy demo --limit 10          a quick look
+
+      nbproxy demo --model ./my-model  a model of yours instead
+    """
+    from .demo import run
+
+    # What a person reads while it works stays off standard output where a program reads the result there.
+    result = run(
+        _console(stderr=as_json, quiet=as_json), model=_demo_model(model), port=port, record=record, limit=limit
+    )
+    if as_json:
+        _print_json(result.as_dict())
+
+
+def serve(
+    upstream: Annotated[str, typer.Argument(help="The search engine: http://… or https://…")],
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Port = None,
+    model: Annotated[str, typer.Option(help=_MODEL)] = "none",
+    depth: Annotated[int, typer.Option(min=1, help="How many hits are fetched and reranked.")] = 50,
+    fields: Annotated[list[str] | None, typer.Option("--field", help="What the model reads; may be repeated.")] = None,
+    record: Record = None,
+    no_record: Annotated[bool, typer.Option("--no-record", help="Keep the recording in memory only.")] = False,
+    deadline: Annotated[float, typer.Option(help="Seconds a search may wait for the model.")] = 5.0,
+    drain: Annotated[float, typer.Option(min=0, help="Seconds that open exchanges have at the end.")] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Put a reranking, recording proxy in front of a search engine, until Ctrl-C.
+
+    Point your search client at the printed address. Look at the recording while it runs or later with
+    nbproxy.load(DIRECTORY), from a notebook with nbproxy.connect(URL), in a terminal with nbproxy live URL.
+
+    [bold]Examples[/bold]
+
+      nbproxy serve http://localhost:9200
+
+      nbproxy serve http://localhost:9200 --port 9201 --model bm25
+
+      nbproxy serve https://search.example.com --model cross-encoder/ms-marco-MiniLM-L6-v2 --field title --field body
+    """
+    if record is not None and no_record:
+        raise typer.BadParameter("--record and --no-record exclude each other")
+    options = {
+        "host": host,
+        "port": port,
+        "model": _model(model),
+        "depth": depth,
+        "fields": fields or None,
+        "record": False if no_record else record,
+        "deadline": deadline,
+        "drain": drain,
+    }
+    _until_signalled(lambda: _started(upstream, options, as_json))
+
+
+def live(
+    url: Annotated[str | None, typer.Argument(help="The proxy; the demo on its engine if left out.")] = None,
+    token: Annotated[str | None, typer.Option(help="Its token.", envvar="NBPROXY_TOKEN")] = None,
+) -> None:
+    """Watch a running proxy: rates, the newest exchanges, the last reranked search. p pauses, q quits.
+
+    [bold]Examples[/bold]
+
+      nbproxy live http://127.0.0.1:9201    a proxy on this machine; its token is found
+    """
+    try:
+        view = importlib.import_module(".live", __package__)
+    except ModuleNotFoundError as error:
+        raise ConfigError("this version has no live view yet") from error
+    view.attach(url, token)
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (demo, serve, live)
+
+
+# -- putting together
+
+
+def _told(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with what nbproxy raises told in one line."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except NbproxyError as error:
+            typer.echo(f"nbproxy: {error}", err=True)
+            raise typer.Exit(1) from error
+
+    return run
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nbproxy {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A proxy in front of your search engine: rerank, record, compare, evaluate.
+
+    [bold]Begin with[/bold]
+
+      nbproxy demo                          see it work
+
+      nbproxy serve http://localhost:9200   put it in front of yours
+    """
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(name="nbproxy", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    app.callback()(_root)
+    for command in COMMANDS:
+        app.command()(_told(command))
+    return app
+
+
+app = _app()
+
+
+def main() -> None:
+    """The entry point of ``nbproxy``."""
+    app()
+
+
+# -- what the commands share
+
+
+def _console(**options: Any) -> Console:
+    from rich.console import Console
+
+    return Console(**options)
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def _packaged() -> Path:
+    from .rerankers import packaged_minilm
+
+    return packaged_minilm()
+
+
+def _named_minilm() -> Any:
+    from .rerankers import as_reranker
+
+    return as_reranker(_packaged(), name="all-MiniLM-L6-v2")
+
+
+_BUILT_IN: Mapping[str, Callable[[], Any]] = {"none": lambda: None, "minilm": _named_minilm}
+
+
+def _model(text: str) -> Any:
+    """What ``--model`` stands for."""
+    if text in _BUILT_IN:
+        return _BUILT_IN[text]()
+    module, colon, attribute = text.partition(":")
+    if colon and not attribute.startswith("//") and not Path(text).exists():
+        return _attribute(module, attribute)
+    return text
+
+
+def _demo_model(text: str) -> Any:
+    """None is the demo's own model; that the others have three systems to compare, it sees to itself."""
+    return None if text == "minilm" else _model(text)
+
+
+def _attribute(module: str, attribute: str) -> Any:
+    """``module:attribute``, the module looked for in the working directory too."""
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - an import path is a string
+    try:
+        found: Any = importlib.import_module(module)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"--model {module}:{attribute} cannot be imported: {error}") from error
+    finally:
+        sys.path.remove(os.getcwd())  # noqa: PTH109
+    return found
+
+
+def _started(upstream: str, options: Mapping[str, Any], as_json: bool) -> Session:
+    """The session; its one line is printed, by ``start`` or as JSON."""
+    import contextlib
+    import io
+
+    from .registry import start
+
+    with contextlib.redirect_stdout(io.StringIO() if as_json else sys.stdout):
+        session = start(upstream, **options)
+    if as_json:
+        _print_json(_facts(session))
+    sys.stdout.flush()
+    return session
+
+
+def _facts(session: Session) -> dict[str, Any]:
+    """Where it is, and where its token lies: what a program needs that started it."""
+    from .remote import notes
+
+    token_file = next((note.token_file for note in notes() if note.url == session.url), None)
+    return {
+        "url": session.url,
+        "port": session.port,
+        "upstream": session.upstream,
+        "model": session.model.name if session.model else None,
+        "recording": str(session.recorded_in) if session.recorded_in else None,
+        "token_file": token_file,
+        "pid": os.getpid(),
+    }
+
+
+def _until_signalled(open_session: Callable[[], Session]) -> None:
+    """Serve until SIGINT or SIGTERM, both of which mean: end cleanly. A second one ends it at once."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # a shell's background jobs ignore SIGINT otherwise
+    session = None
+    try:
+        session = open_session()
+        session.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if session is not None:
+            session.stop()

@@ -1,0 +1,145 @@
+"""What of a session can be set while it runs: one frozen ``Settings`` behind one reference."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from .context import Context
+from .errors import ConfigError
+from .models import Shelf, in_background, load
+from .options import Options
+from .scoring import Scorer
+from .settings import FieldsSetting, Settings
+
+
+class LiveSettings:
+    """A session's settings. Setting one replaces the reference; an exchange in flight keeps the one that it took."""
+
+    _settings: Settings
+    _options: Options
+    _context: Context
+    _lock: threading.RLock
+
+    @property
+    def name(self) -> str:
+        return self._options.name
+
+    @property
+    def options(self) -> Options:
+        """What it was started with, with every live change."""
+        return self._options
+
+    def _alive(self) -> None:
+        raise NotImplementedError
+
+    @property
+    def model(self) -> Any:
+        """The serving model, or None. Assigning blocks until the new one is live, or raises and changes nothing."""
+        return _unwrapped(self._settings.model)
+
+    @model.setter
+    def model(self, source: Any) -> None:
+        self._alive()
+        self._change(model=load(source, living=self._living()))
+        self._options = replace(self._options, model=source)
+
+    def swap(self, source: Any) -> Future[Any]:
+        """As assigning ``model``, in the background; the Future gives the new model or the error."""
+        self._alive()
+
+        def work() -> Any:
+            self.model = source
+            return self.model
+
+        return in_background(work, f"nbproxy-swap-{self.name}")
+
+    def _living(self) -> tuple[Scorer, ...]:
+        settings = self._settings
+        known = [settings.model, *settings.models.values(), *settings.shadow.values()]
+        return tuple(model for model in known if isinstance(model, Scorer))
+
+    def _shelf(self, attribute: str) -> Shelf:
+        def read() -> dict[str, Any]:
+            return {name: _unwrapped(model) for name, model in getattr(self._settings, attribute).items()}
+
+        return Shelf(read, lambda models: self._fill(attribute, models))
+
+    def _fill(self, attribute: str, models: Mapping[str, Any]) -> None:
+        self._alive()
+        if not all(isinstance(name, str) and name for name in models):
+            raise ConfigError(f"session.{attribute} maps names to models")
+        loaded = {name: load(source, name, self._living()) for name, source in models.items()}
+        for name, scorer in loaded.items():
+            if scorer is None:
+                raise ConfigError(f"session.{attribute}[{name!r}] must be a model, not None")
+        self._change(**{attribute: MappingProxyType(loaded)})
+
+    @property
+    def models(self) -> Shelf:
+        """Loaded models by name: a client picks one by ``X-Nbproxy-Model``, a view by its dropdown."""
+        return self._shelf("models")
+
+    @models.setter
+    def models(self, models: Mapping[str, Any]) -> None:
+        self._fill("models", models)
+
+    @property
+    def shadow(self) -> Shelf:
+        """Models by name that score each search after its answer has gone (``role="shadow"`` in ``hits``)."""
+        return self._shelf("shadow")
+
+    @shadow.setter
+    def shadow(self, models: Mapping[str, Any]) -> None:
+        self._fill("shadow", models)
+
+    @property
+    def depth(self) -> int:
+        return self._settings.depth
+
+    @depth.setter
+    def depth(self, depth: int) -> None:
+        self._set(depth=depth)
+
+    @property
+    def fields(self) -> FieldsSetting:
+        return self._settings.fields
+
+    @fields.setter
+    def fields(self, fields: FieldsSetting) -> None:
+        self._set(fields=fields)
+
+    @property
+    def min_score(self) -> float | None:
+        return self._settings.min_score
+
+    @min_score.setter
+    def min_score(self, min_score: float | None) -> None:
+        self._set(min_score=min_score)
+
+    @property
+    def deadline(self) -> float | None:
+        return self._settings.deadline
+
+    @deadline.setter
+    def deadline(self, deadline: float | None) -> None:
+        self._set(deadline=deadline)
+
+    def _set(self, **changes: Any) -> None:
+        self._alive()
+        self._change(**changes)
+        self._options = replace(self._options, **changes)
+
+    def _change(self, **changes: Any) -> None:
+        """One reference is replaced; an exchange in flight keeps the one that it took."""
+        with self._lock:
+            self._settings = self._context.settings = replace(self._settings, **changes)
+
+
+def _unwrapped(model: Any) -> Any:
+    """The reranker itself: its worker is no business of the user's."""
+    return model.reranker if isinstance(model, Scorer) else model
