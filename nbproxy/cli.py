@@ -111,20 +111,20 @@ def serve(
 
 
 def live(
-    url: Annotated[str | None, typer.Argument(help="The proxy; the demo on its engine if left out.")] = None,
+    url: Annotated[str | None, typer.Argument(help="The proxy; your newest one on this machine if left out.")] = None,
     token: Annotated[str | None, typer.Option(help="Its token.", envvar="NBPROXY_TOKEN")] = None,
 ) -> None:
     """Watch a running proxy: rates, the newest exchanges, the last reranked search. p pauses, q quits.
 
     [bold]Examples[/bold]
 
-      nbproxy live http://127.0.0.1:9201    a proxy on this machine; its token is found
+      nbproxy live                          your newest proxy on this machine
+
+      nbproxy live http://127.0.0.1:9201    this one; its token is found
     """
-    try:
-        view = importlib.import_module(".live", __package__)
-    except ModuleNotFoundError as error:
-        raise ConfigError("this version has no live view yet") from error
-    view.attach(url, token)
+    from .live import attach
+
+    attach(url, token)
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (demo, serve, live)

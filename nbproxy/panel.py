@@ -29,7 +29,7 @@ BUSY_S, IDLE_S = 0.25, 1.0  # between looks: while something changes, and once n
 _SETTLED = 20
 _LINES = 50  # looked at, to have searches to step through
 _ROWS, _RANKS = 12, 10
-_JOIN_S = 2.0
+_JOIN_S = 0.5  # an exit waits for nobody longer than a second
 _BUTTONS = {  # which way → label, tooltip
     "older": ("◀ older", "show the search before this one"),
     "newer": ("newer ▶", "show the search after this one"),

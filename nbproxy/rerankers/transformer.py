@@ -22,6 +22,7 @@ from .base import BaseReranker, texts_of
 from .folders import Kind, ModelFolder, Pooling, architecture_kind, folder_name, is_there, open_folder
 from .loading import Parts, libraries, load_parts, snapshot, usable_length
 from .squash import Floats, scores_of
+from .vectors import VectorCache
 
 # Tokens in one batch, padding included. On a CPU larger batches leave its caches; a GPU wants them.
 _BUDGET = {"cpu": 2_048, "cuda": 65_536}
@@ -180,13 +181,14 @@ class BiEncoder(TransformerReranker):
     kind = "bi-encoder"
     auto_class = "AutoModel"
     pooling: Pooling
+    cache: VectorCache
 
     def describe(self, folder: ModelFolder | None) -> None:
         self.pooling = folder.pooling if folder else "mean"
+        self.cache = VectorCache()
 
     def score_texts(self, query: str, texts: list[str]) -> Floats:
-        vectors = self.embed([query, *texts])
-        scores: Floats = vectors[1:] @ vectors[0]
+        scores: Floats = self.cache.vectors(texts, self.embed) @ self.embed([query])[0]
         return scores
 
     def embed(self, texts: list[str]) -> Floats:
