@@ -9,19 +9,21 @@ Laws:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import io
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import __version__
+from ._version import __version__
 from .errors import ConfigError, NbproxyError
 
 if TYPE_CHECKING:
@@ -243,9 +245,6 @@ def _attribute(module: str, attribute: str) -> Any:
 
 def _started(upstream: str, options: Mapping[str, Any], as_json: bool) -> Session:
     """The session; its one line is printed, by ``start`` or as JSON."""
-    import contextlib
-    import io
-
     from .registry import start
 
     with contextlib.redirect_stdout(io.StringIO() if as_json else sys.stdout):
@@ -274,14 +273,24 @@ def _facts(session: Session) -> dict[str, Any]:
 
 def _until_signalled(open_session: Callable[[], Session]) -> None:
     """Serve until SIGINT or SIGTERM, both of which mean: end cleanly. A second one ends it at once."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)  # a shell's background jobs ignore SIGINT otherwise
-    session = None
+    with _interrupting(signal.SIGINT, signal.SIGTERM):
+        session = None
+        try:
+            session = open_session()
+            session.wait()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            if session is not None:
+                session.stop()
+
+
+@contextlib.contextmanager
+def _interrupting(*numbers: signal.Signals) -> Iterator[None]:
+    """Signals that raise KeyboardInterrupt; SIGINT too, which a shell makes its background jobs ignore."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
-        session = open_session()
-        session.wait()
-    except KeyboardInterrupt:
-        pass
+        yield
     finally:
-        if session is not None:
-            session.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)

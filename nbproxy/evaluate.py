@@ -8,7 +8,6 @@ a search with no hits scores 0; a query without judgments is left out and counte
 from __future__ import annotations
 
 import fnmatch
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -200,11 +199,9 @@ def _warn_of_uneven(searched: pd.DataFrame) -> None:
     units = searched.groupby("system", sort=False)["unit"].agg(frozenset)
     if units.nunique() > 1:
         sizes = ", ".join(f"{system} {len(own)}" for system, own in units.items())
-        warnings.warn(
+        warn(
             f"the systems were measured on different queries ({sizes}): their means are not over one set; "
             "tests are over the queries that both have",
-            UserWarning,
-            stacklevel=4,
         )
 
 

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
@@ -65,8 +65,11 @@ def run(
     """
     console = console or Console()
     loop = _full_screen if console.is_terminal and not console.is_dumb_terminal else _plain_lines
-    with contextlib.suppress(KeyboardInterrupt), _terminated():
-        loop(controls, console, 1 / refresh, stop or threading.Event())
+    try:
+        with contextlib.suppress(KeyboardInterrupt), _terminated():
+            loop(controls, console, 1 / refresh, stop or threading.Event())
+    except BrokenPipeError:  # `nbproxy live | head`
+        _let_go(console.file)
 
 
 # -- one screen
@@ -335,27 +338,32 @@ def _plain_lines(controls: Controls, console: Console, pace: float, stop: thread
     snapshot = controls.snapshot(_LINES)
     facts = views.facts(snapshot, controls.url, controls.name, None)
     seen: set[str] = set()
-    with contextlib.suppress(BrokenPipeError):
-        _say(console, f"nbproxy {facts.name} {facts.state} · {facts.address} → {facts.upstream} · model {facts.model}")
-        while True:
-            fresh = [line for line in views.traffic(snapshot) if line.exchange_id not in seen]
-            for line in reversed(fresh):
-                parts = (
-                    views.clock(line.started),
-                    str(line.status or views.NOTHING),
-                    f"{views.number(line.total_ms)} ms",
-                )
-                _say(console, "  ".join((*parts, views.outcome(line), views.asked(line))))
-            seen = {line.exchange_id for line in snapshot.lines}
-            if snapshot.status.get("state") in _OVER or stop.wait(pace):
-                return
-            try:
-                snapshot = controls.snapshot(_LINES)
-            except NbproxyError as error:
-                _say(console, f"ended: {views.plain(error)}")
-                return
+    _say(console, f"nbproxy {facts.name} {facts.state} · {facts.address} → {facts.upstream} · model {facts.model}")
+    while True:
+        fresh = [line for line in views.traffic(snapshot) if line.exchange_id not in seen]
+        for line in reversed(fresh):
+            parts = (views.clock(line.started), str(line.status or views.NOTHING), f"{views.number(line.total_ms)} ms")
+            _say(console, "  ".join((*parts, views.outcome(line), views.asked(line))))
+        seen = {line.exchange_id for line in snapshot.lines}
+        if snapshot.status.get("state") in _OVER or stop.wait(pace):
+            return
+        try:
+            snapshot = controls.snapshot(_LINES)
+        except NbproxyError as error:
+            _say(console, f"ended: {views.plain(error)}")
+            return
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True, highlight=False)
-    console.file.flush()  # whoever reads a pipe wants it now
+    """A line, at once. Not by ``console.print``, which ends the process where nobody reads any more."""
+    encoding = console.encoding
+    console.file.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    console.file.flush()
+
+
+def _let_go(file: IO[str]) -> None:
+    """Nobody reads it: what is still in its buffer must not be an error at the interpreter's exit."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, file.fileno())
+        os.close(nowhere)

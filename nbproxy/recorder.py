@@ -20,7 +20,6 @@ import os
 import re
 import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +35,7 @@ from .exchange import Exchange
 from .finishing import OnError, Redact, finish, late, without_bodies
 from .ranking import Ranking
 from .segments import HITS, ROLL_BYTES, ROWS, Log, Table, read_row, shrink, size_of
+from .warn import warn
 
 FLUSH_S = 0.1
 FLUSH_ROWS = 256
@@ -379,7 +379,7 @@ class Recorder:
         ids = frames.ambiguous_ids(rows)
         if ids and not self._warned:
             self._warned = True
-            warnings.warn(frames.warning_for(ids), UserWarning, stacklevel=3)
+            warn(frames.warning_for(ids))
         return frames.to_frame(frames.without_ids(table, ids), columns)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -29,6 +28,7 @@ from . import frames
 from .content import decode
 from .errors import ConfigError
 from .segments import HITS, ROWS, Kind, read_all, read_row, segments, size_of
+from .warn import warn
 
 if TYPE_CHECKING:
     from .compare import Comparison
@@ -190,7 +190,7 @@ class Recording(Recorded):
         ids = frames.ambiguous_ids(rows)
         if ids and not self._warned:
             self._warned = True
-            warnings.warn(frames.warning_for(ids), UserWarning, stacklevel=3)
+            warn(frames.warning_for(ids))
         return frames.to_frame(frames.without_ids(table, ids), kind.columns)
 
     def _facts(self) -> dict[str, str]:

@@ -11,7 +11,6 @@ import socket
 import threading
 import time
 import uuid
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +36,7 @@ from .server import Server, spawner
 from .settings import Settings
 from .shadows import Shadows
 from .upstream import Pool
+from .warn import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,9 +146,8 @@ class Session(LiveSettings, Recorded):
 
     def _warn_if_open(self, host: str) -> None:
         if host not in ("localhost", "::1") and not host.startswith("127."):
-            warnings.warn(
+            warn(
                 f"nbproxy listens on {host}: everybody who reaches this machine reaches {self._place.url} through it",
-                stacklevel=2,
             )
 
     def reopen(self, options: Options) -> None:

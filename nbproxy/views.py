@@ -228,4 +228,4 @@ def label(place: Place | None, width: int = WIDEST) -> str:
     if place is None:
         return ""
     name = plain(place.doc_id if place.doc_id is not None else "(no id)", 24)
-    return plain(f"{name}  {plain(place.text, width)}" if place.text else name, width)
+    return plain(f"{name} · {plain(place.text, width)}" if place.text else name, width)

@@ -207,7 +207,8 @@ def test_the_status_route_needs_no_token_and_tells_no_secret(start: Start, json_
     with Client(session.url) as client:
         status = client.ask(b"GET", b"/_nbproxy/status").json
     assert set(status) >= {
-        "version", "uptime_s", "state", "upstream", "port", "model", "shadows", "counts", "latency_ms", "recording", "errors"
+        "version", "uptime_s", "state", "upstream", "port", "model", "shadows", "counts", "latency_ms", "recording",
+        "errors",
     }  # fmt: skip
     assert status["state"] == "running"
     assert status["port"] == session.port

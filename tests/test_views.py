@@ -154,7 +154,7 @@ def test_one_search_side_by_side() -> None:
     one, two, three = place(1, 3), place(2, 1), place(3, 2, text=None, doc_id=None)
     pairs = views.pairs(Sight(exchange_id="e", query="q", model="m", places=(one, two, three)), 2)
     assert pairs == [views.Pair(1, one, two), views.Pair(2, two, three)]
-    assert (views.label(one), views.label(three), views.label(None)) == ("1 text 1", "(no id)", "")
+    assert (views.label(one), views.label(three), views.label(None)) == ("1 · text 1", "(no id)", "")
 
 
 def test_a_page_that_begins_later_and_a_rank_that_nobody_has() -> None:
