@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nbproxy.errors import ConfigError, MissingExtra
-from nbproxy.orderings import moves, overlap_at, rbo, tau_b
-from nbproxy.runs import Queries, Runs, read_runs
-from nbproxy.systems import ORIGINAL, SERVED, Scope, recorded_runs
-from nbproxy.tables import Shown, Table, counted
+from .errors import ConfigError, MissingExtra
+from .orderings import moves, overlap_at, rbo, tau_b
+from .runs import Queries, Runs, read_runs
+from .systems import ORIGINAL, SERVED, Scope, recorded_runs
+from .tables import Shown, Table, counted
 
 Axes = Any  # matplotlib's: a library that need not be there
 Orders = dict[int, list[int]]

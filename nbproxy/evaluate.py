@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nbproxy import measures as measuring
-from nbproxy.measures import JUDGED, Lists
-from nbproxy.runs import Queries, Runs, query_texts, read_qrels, read_runs
-from nbproxy.systems import ORIGINAL, Scope, recorded_runs
-from nbproxy.tables import Shown, Table, counted
+from . import measures as measuring
+from .measures import JUDGED, Lists
+from .runs import Queries, Runs, query_texts, read_qrels, read_runs
+from .systems import ORIGINAL, Scope, recorded_runs
+from .tables import Shown, Table, counted
+from .warn import warn
 
 DEFAULT = ("nDCG@10", "RR@10")
 TEST = ["system", "measure", "delta", "p", "p_holm", "ci_low", "ci_high", "wins", "ties", "losses"]

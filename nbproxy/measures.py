@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nbproxy.errors import ConfigError, MissingExtra
+from .errors import ConfigError, MissingExtra
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -11,7 +11,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 
-from nbproxy.errors import ConfigError
+from .errors import ConfigError
 
 Order = Sequence[Hashable]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nbproxy.errors import ConfigError
+from .errors import ConfigError
 
 Queries = pd.DataFrame | Mapping[Any, str] | Iterable[Any]
 NAMED = 3  # how many offenders an error names

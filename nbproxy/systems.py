@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from nbproxy.errors import ConfigError
-from nbproxy.ranking import normalized
-from nbproxy.runs import Runs, documents, need, once
+from .errors import ConfigError
+from .ranking import normalized
+from .runs import Runs, documents, need, once
 
 Scope = Literal["window", "page"]
 ORIGINAL, SERVED = "original", "served"

@@ -35,6 +35,9 @@ def imports(path: Path) -> set[str]:
     found: set[str] = set()
     depth = len(path.relative_to(PACKAGE).parts)
     for node in _running(ast.parse(path.read_text())):
+        absolute = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        absolute += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+        assert not any(name.partition(".")[0] == "nbproxy" for name in absolute), "imports among us are relative"
         if isinstance(node, ast.ImportFrom) and node.level:
             if node.level < depth:
                 continue  # within its own package
