@@ -56,7 +56,9 @@ class Context:
     stats: Stats = field(default_factory=Stats)
     errors: deque[ErrorNote] = field(default_factory=lambda: deque(maxlen=1000))
     error_count: int = 0
-    heavy: Worker = field(default_factory=lambda: Worker("nbproxy-heavy"))
+    heavy: Worker = field(default_factory=lambda: Worker("nbproxy-heavy"))  # large bodies, the user's own ``fields``
+    views: Worker = field(default_factory=lambda: Worker("nbproxy-views"))  # what our own routes look up
+    loads: Worker = field(default_factory=lambda: Worker("nbproxy-loads"))  # models that a view switches to
     shadowing: Callable[..., None] | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -64,6 +66,11 @@ class Context:
         """A finished exchange."""
         self.stats.count(exchange)
         self.sink.append(exchange)
+
+    def close(self) -> None:
+        """Let the workers' threads end."""
+        for worker in (self.heavy, self.views, self.loads):
+            worker.close()
 
     def note(self, where: str, exchange_id: str | None, error: BaseException | str) -> None:
         """An error that does not stop us. Appending to a deque is safe from any thread."""

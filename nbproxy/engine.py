@@ -109,7 +109,7 @@ def demo_engine() -> Engine:
 
 def _started() -> Engine:
     collection = datasets.load(INDEX)
-    process, url = _launch([_binary(), "--addr", "127.0.0.1:0", "--parent-pid", str(os.getpid())])
+    process, url = _launch([_binary(), "--addr", "127.0.0.1:0", "--no-ja", "--parent-pid", str(os.getpid())])
     try:
         _fill(url, collection)
     except BaseException:

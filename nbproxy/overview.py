@@ -39,8 +39,7 @@ def status(
 
 
 def snapshot(lines: int, status: dict[str, Any], context: Context, settings: Settings, recorder: Recorder) -> Snapshot:
-    """What a view looks at: the newest exchanges, and the last reranked search of those still at hand."""
-    recorder.flush()
+    """What a view looks at: the newest exchanges, and the last reranked search of those still at hand. Flush first."""
     newest = recorder.newest()
     last = next((exchange for exchange in newest if exchange.reranked and exchange.rankings), None)
     return Snapshot(

@@ -292,7 +292,7 @@ class Recorder:
             self._store(self._rows, self._built(frame_batch, rows))
             self._store(self._hits, self._built(hits_batch, [*rows, *lates]))
             self.exchanges += sum(row.part is None for row in rows)
-            self._ring.extend(without_bodies(row) for row in rows[-RING:])
+            self._ring.extend(without_bodies(row) for row in rows[-RING:] if row.route != "own")
         finally:
             for one in taken:
                 if isinstance(one, threading.Event):

@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
+from .background import Worker
 from .client import ClientConnection, error_body
 from .context import Context
 from .controls import Sight, Snapshot
@@ -23,7 +24,7 @@ _BODY_LIMIT = 1 << 20
 
 
 class Desk(Protocol):
-    """What the routes ask of the session; called on the loop's thread unless a route is ``slow``."""
+    """What the routes ask of the session; called on the loop's thread, or on the route's worker."""
 
     def status_now(self) -> dict[str, Any]: ...
     def snapshot_now(self, lines: int) -> Snapshot: ...
@@ -45,12 +46,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """One route. ``slow`` ones run on a worker: they may load a model."""
+    """One route. ``on``: the worker that it runs on; None: the event loop."""
 
     method: Literal["GET", "POST"]
     answer: Callable[[Desk, Call], Any]
     token: bool = True
-    slow: bool = False
+    on: Literal["views", "loads"] | None = None
 
 
 def _number(call: Call, name: str, default: int) -> int:
@@ -80,9 +81,9 @@ def _model(desk: Desk, call: Call) -> Any:
 
 ROUTES: dict[str, Own] = {
     "status": Own("GET", lambda desk, _: desk.status_now(), token=False),
-    "snapshot": Own("GET", lambda desk, call: desk.snapshot_now(_number(call, "lines", 50)), slow=True),
-    "sight": Own("GET", _sight, slow=True),
-    "model": Own("POST", _model, slow=True),
+    "snapshot": Own("GET", lambda desk, call: desk.snapshot_now(_number(call, "lines", 50)), on="views"),
+    "sight": Own("GET", _sight, on="views"),
+    "model": Own("POST", _model, on="loads"),
 }
 
 
@@ -156,10 +157,7 @@ class OwnExchange:
     async def _run(self, route: Own) -> None:
         call = Call(_params(self._draft.head.target), b"".join(self._pieces))
         try:
-            if route.slow:
-                result = await self._context.heavy.call(lambda: msgspec.json.encode(route.answer(self._desk, call)))
-            else:
-                result = msgspec.json.encode(route.answer(self._desk, call))
+            result = await self._result(route, call)
         except HttpFault as fault:
             self.on_fault(fault)
         except NbproxyError as error:
@@ -169,6 +167,15 @@ class OwnExchange:
             self.on_fault(HttpFault(f"{type(error).__name__}: {error}"))
         else:
             self._answer(200, result)
+
+    async def _result(self, route: Own, call: Call) -> bytes:
+        def make() -> bytes:
+            return msgspec.json.encode(route.answer(self._desk, call))
+
+        if route.on is None:
+            return make()
+        worker: Worker = getattr(self._context, route.on)
+        return await worker.call(make)
 
     def on_client_blocked(self, blocked: bool) -> None:
         pass

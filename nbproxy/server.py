@@ -17,7 +17,7 @@ from . import routes
 from .client import ClientConnection, error_body
 from .context import Context
 from .dialects import Dialect
-from .drafts import Draft
+from .drafts import KEPT_OF_A_BODY, Draft
 from .errors import ClientFault
 from .exchange import Exchange, new_exchange_id
 from .heads import RequestHead
@@ -60,6 +60,7 @@ class Server:
         for client in list(self._clients):
             client.cut(hard=True)
         self.context.pool.close()
+        self.context.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
         await asyncio.sleep(0)
@@ -116,7 +117,8 @@ class Server:
         self._check(head)
         context, settings, target = self.context, self.context.settings, head.target
         if routes.is_own(target):
-            draft = Draft(context.record, client.peer, head, settings, "own", client.t0)
+            # What a view polls is not recorded again and again.
+            draft = Draft(context.record, client.peer, head, settings, "own", client.t0, keep=(KEPT_OF_A_BODY, 0))
             client.hand_over(routes.OwnExchange(context, client, draft, self._desk))
             return
         handler: Relay | SearchExchange

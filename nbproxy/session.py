@@ -95,8 +95,9 @@ class Session(LiveSettings, Recorded):
         """The token's file, readable by its owner only, as contract §7 says."""
         self._token_file = (directory or runtime_directory()) / f"token-{self._session_id}"
         with contextlib.suppress(OSError):
-            self._token_file.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self._token_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            self._token_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+            handle = os.open(self._token_file, flags, 0o600)
             with os.fdopen(handle, "w") as file:
                 file.write(self._token)
 
@@ -294,6 +295,7 @@ class Session(LiveSettings, Recorded):
 
     def snapshot_now(self, lines: int = 50) -> Snapshot:
         """The same without the barrier."""
+        self._recorder.flush()
         return overview.snapshot(lines, self.status_now(), self._context, self._settings, self._recorder)
 
     def sight(self, exchange_id: str) -> Sight | None:

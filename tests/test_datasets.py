@@ -193,7 +193,7 @@ def test_no_such_place(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no queries given"):
         load()
     with pytest.raises(ConfigError, match="No such file"):
-        load(queries=tmp_path / "none", qrels=tmp_path / "x")
+        load(queries=tmp_path / "x", qrels=tmp_path / "none")
 
 
 def test_the_packaged_collection_is_found_by_its_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import nbproxy
 
 from .test_searches import backwards, search
-from .upstreams import Client, Json
+from .upstreams import TIMEOUT, Client, Json
 
 Start = Callable[..., nbproxy.Session]
 
@@ -85,6 +86,42 @@ def test_the_model_is_switched_by_its_route(session: nbproxy.Session) -> None:
     assert (status, body["error"]["type"]) == (400, "nbproxy_unknown_model")  # type: ignore[index]
     assert ask(session, b"POST", b"model", b"[]")[0] == 400
     assert session.model is None
+
+
+def test_a_view_that_polls_pushes_nothing_out(session: nbproxy.Session) -> None:
+    search(session)
+    with Client(session.url) as client:
+        for _ in range(300):
+            client.ask(b"GET", b"/_nbproxy/status")
+    snapshot = session.snapshot()
+    assert snapshot.last is not None
+    assert [line.route for line in snapshot.lines] == ["search"]
+    assert snapshot.status["recording"]["exchanges"] == 301
+    own = session.frame[session.frame.route == "own"]
+    assert own.response_body.isna().all()
+    assert own.response_truncated.all()
+    assert (own.bytes_out > 0).all()
+
+
+def test_a_loading_model_holds_nobody_up(session: nbproxy.Session) -> None:
+    loading, release = threading.Event(), threading.Event()
+
+    def slow(name: str | None) -> None:
+        loading.set()
+        release.wait(TIMEOUT)
+
+    session.set_model = slow  # type: ignore[method-assign]
+    switched: list[int] = []
+    switching = threading.Thread(
+        target=lambda: switched.append(ask(session, b"POST", b"model", b'{"model": "bm25"}')[0])
+    )
+    switching.start()
+    assert loading.wait(TIMEOUT)
+    assert ask(session, b"GET", b"snapshot")[0] == 200
+    assert search(session).status == 200
+    release.set()
+    switching.join(TIMEOUT)
+    assert switched == [200]
 
 
 def test_a_sight_is_one_search_side_by_side(session: nbproxy.Session) -> None:

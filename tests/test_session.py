@@ -295,13 +295,15 @@ def test_stop_ends_what_does_not_end(start: Start, upstream: Scripted) -> None:
 
 
 def test_nothing_is_left_behind(json_upstream: Json) -> None:
-    before = {thread.name for thread in threading.enumerate()}
+    before = set(threading.enumerate())
     session = nbproxy.start(json_upstream.url, name="left", model=backwards, record=False)
     search(session)
+    with Client(session.url) as client:
+        client.ask(b"GET", b"/_nbproxy/snapshot", None, b"Authorization: Bearer " + session.token.encode())
     session.stop()
-    del session
-    left = {thread.name for thread in threading.enumerate()} - before
-    assert not [name for name in left if name.startswith("nbproxy") and "model" not in name and "heavy" not in name]
+    for thread in set(threading.enumerate()) - before:
+        thread.join(TIMEOUT)
+    assert set(threading.enumerate()) <= before
 
 
 def test_calls_after_stop_say_so(start: Start, json_upstream: Json) -> None:
