@@ -215,8 +215,8 @@ def test_wait_ends_with_the_session_and_an_interrupt_gets_through(tmp_path: Path
         f"""
         import nbproxy
         session = nbproxy.start("{json_upstream.url}", record=False)
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             session.wait()
         except KeyboardInterrupt:
             session.stop()

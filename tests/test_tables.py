@@ -17,7 +17,7 @@ from nbproxy.tables import Table, cell, clean, counted, to_html, to_text
         ("\x1b]0;title\x07x", "x"),
         ("\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "link"),
         ("\x1bPq#0\x1b\\x", "x"),
-        ("\x9b31mred", "31mred"),
+        ("\x9b31mred", "red"),
         ("\x1b", ""),
         ("a\x00b\x7f", "a b"),
         ("\u202etxt.exe\u2066", "txt.exe"),
