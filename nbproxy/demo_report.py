@@ -137,15 +137,19 @@ def _meaning(result: Result) -> Group:
             model,
             "bm25",
             f"bm25 → {_label(model)}",
-            "What the model adds over the same candidates: the honest part of the gain.",
+            "What the model adds over the same candidates: the difference to look at.",
         ),
     ]
     judged = float(result.evaluation.summary["Judged@10"].min())
     lines.append(
-        f"At least {judged:.0%} of each first page is judged. The collection was written where wordings "
+        f"{_share(judged)} of what the first pages show is judged. The collection was written where wordings "
         "differ, which gives a sentence model room: measure yours."
     )
     return Group(*(Text(line, style="dim" if not place else "") for place, line in enumerate(lines)))
+
+
+def _share(part: float) -> str:
+    return "All" if part == 1 else f"{part:.1%}"
 
 
 def _said(result: Result, system: str, baseline: str, arrow: str, meaning: str) -> str:
