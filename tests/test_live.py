@@ -250,7 +250,7 @@ def session(start: Start, json_upstream: Json) -> nbproxy.Session:
 def test_without_a_terminal_each_exchange_is_a_line(session: nbproxy.Session) -> None:
     search(session, {"query": {"match": {"title": HOSTILE.replace("\ud800", "")}}})
     with Running(run, session) as running:
-        running.paper.until("31m next gnp.exe")
+        running.paper.until("next gnp.exe")
         search(session, path=b"/books/_doc/1")
         running.paper.until("POST /books/_doc/1")
     lines = running.join().splitlines()

@@ -7,6 +7,7 @@ order, repeated keys and white space come out as upstream wrote them.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus
@@ -30,8 +31,8 @@ class _Outer(msgspec.Struct):
 _FLAT = re.compile(rb'(?:\{(?:[^"{}\[\]\\]++|"[^"\\]*+")*+\}|"[^"\\]*+"|[^"{}\[\]\\,\s]++)(?=\s*+[,}])')
 _DECODE: Callable[[bytes], _Outer] = msgspec.json.Decoder(_Outer).decode
 _TAIL: Callable[[bytes], dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_MARK = "\0"  # stands for what came before the tail; no engine has such a key
-_MARKED = rb'{"\u0000":{"\u0000":0'
+_MARK = secrets.token_hex(8)  # stands for what came before the tail; no answer can have such a key
+_MARKED = f'{{"{_MARK}":{{"{_MARK}":0'.encode()
 
 
 def hit_spans(body: bytes) -> list[tuple[int, int]]:
