@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import Any, TypeVar
 
 from .errors import RerankFault, SessionClosed
@@ -83,15 +83,8 @@ class LoopThread:
 
     def _post(self, function: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
-
-        def step() -> None:
-            try:
-                future.set_result(function())
-            except BaseException as error:
-                future.set_exception(error)
-
         try:
-            self.loop.call_soon_threadsafe(step)
+            self.loop.call_soon_threadsafe(settle, future, function)
         except RuntimeError:
             raise SessionClosed("the proxy's thread has ended") from None
         return future
@@ -200,14 +193,10 @@ class Worker:
             if not job.claim("late" if late else "running"):
                 continue
             if late:
-                _settle(job.future.set_exception, RerankFault("the model was busy", why="overloaded"))
-                continue
-            try:
-                value = job.call()
-            except BaseException as error:
-                _settle(job.future.set_exception, error)
+                with contextlib.suppress(InvalidStateError):
+                    job.future.set_exception(RerankFault("the model was busy", why="overloaded"))
             else:
-                _settle(job.future.set_result, value)
+                settle(job.future, job.call)
             del job  # not to keep a model alive while waiting for the next call
 
     def close(self) -> None:
@@ -216,9 +205,15 @@ class Worker:
         self._jobs.put(None)
 
 
-def _settle(setter: Callable[[Any], None], value: Any) -> None:
-    with contextlib.suppress(Exception):  # the waiter has left: wrap_future cancelled it
-        setter(value)
+def settle(future: Future[T], work: Callable[[], T]) -> None:
+    """Give ``future`` what ``work`` returns or raises."""
+    with contextlib.suppress(InvalidStateError):  # the waiter has left: it cancelled the future
+        try:
+            value = work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
 
 
 class SwitchInterval:

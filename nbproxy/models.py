@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import Future
 from typing import Any
 
+from .background import settle
 from .rerankers import as_reranker
 from .scoring import Scorer
 
@@ -30,14 +31,7 @@ def load(source: Any, name: str | None = None, living: tuple[Scorer, ...] = ()) 
 def in_background(work: Callable[[], Any], name: str) -> Future[Any]:
     """Run ``work`` on a daemon thread."""
     future: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
+    threading.Thread(target=settle, args=(future, work), name=name, daemon=True).start()
     return future
 
 

@@ -316,10 +316,7 @@ class Relay:
         """Answer with an error of ours if no answer has begun; else cut it, so that it is seen to be cut."""
         if self.over:
             return
-        self.over = True
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
+        self._drop()
         if self._tunnel:
             self._finish(None)
             self._client.cut()
@@ -342,11 +339,14 @@ class Relay:
         self._finish(str(fault))
         self._client.finish(keep)
 
-    def on_client_gone(self) -> None:
-        if self.over:
-            return
+    def _drop(self) -> None:
         self.over = True
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
+
+    def on_client_gone(self) -> None:
+        if self.over:
+            return
+        self._drop()
         self._finish(None if self._tunnel else "the client closed the connection")
