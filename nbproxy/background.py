@@ -33,8 +33,8 @@ def new_loop() -> asyncio.AbstractEventLoop:
 class LoopThread:
     """An event loop that runs on a thread of its own until it is stopped."""
 
-    def __init__(self, name: str, make_loop: Callable[[], asyncio.AbstractEventLoop] = new_loop) -> None:
-        self._make_loop = make_loop
+    def __init__(self, name: str, make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
+        self._make_loop = make_loop or new_loop
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.died: BaseException | None = None

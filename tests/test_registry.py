@@ -210,6 +210,27 @@ def test_a_forks_child_closes_its_copies(tmp_path: Path, json_upstream: Json) ->
     assert out.endswith("done\n"), errors
 
 
+def test_a_recording_survives_a_kill(tmp_path: Path, json_upstream: Json) -> None:
+    process = script(
+        f"""
+        import os, signal, urllib.request, nbproxy
+        session = nbproxy.start("{json_upstream.url}", model="bm25", record="{tmp_path / "rec"}")
+        for n in range(30):
+            urllib.request.urlopen(session.url + f"/books/_search?q=red+{{n}}").read()
+        session.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        tmp_path,
+    )
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL
+    recording = nbproxy.load(tmp_path / "rec")
+    assert list(recording.frame["query"]) == [f"red {n}" for n in range(30)]
+    assert recording.hits.exchange_id.nunique() == 30
+    assert recording.json(recording.frame.exchange_id.iloc[-1])["hits"]["hits"]
+    assert recording.compare().summary.n_queries.tolist() == [30]
+
+
 def test_wait_ends_with_the_session_and_an_interrupt_gets_through(tmp_path: Path, json_upstream: Json) -> None:
     process = script(
         f"""

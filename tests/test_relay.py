@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import socket
 import threading
@@ -12,13 +13,22 @@ import h11
 import pytest
 
 import nbproxy
-from nbproxy import Limits, Timeouts
+from nbproxy import Limits, Timeouts, background
 
 from .upstreams import TIMEOUT, Client, Conversation, Scripted
 
 Start = Callable[..., nbproxy.Session]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture(autouse=True, params=["uvloop", "asyncio"])
+def _loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds on both loops."""
+    if request.param == "asyncio":
+        monkeypatch.setattr(background, "new_loop", asyncio.new_event_loop)
+    else:
+        pytest.importorskip("uvloop")
 
 
 @pytest.fixture
