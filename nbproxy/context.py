@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import deque
@@ -60,7 +59,6 @@ class Context:
     views: Worker = field(default_factory=lambda: Worker("nbproxy-views"))  # what our own routes look up
     loads: Worker = field(default_factory=lambda: Worker("nbproxy-loads"))  # models that a view switches to
     shadowing: Callable[..., None] | None = None
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def record(self, exchange: Exchange) -> None:
         """A finished exchange."""

@@ -103,13 +103,3 @@ class Request:
             body=self.body if body is None else body,
             headers=self.headers if headers is None else headers,
         )
-
-
-@dataclass(frozen=True)
-class Response:
-    """A whole response, its body as transferred (content coding kept, chunked framing removed)."""
-
-    status: int
-    headers: Headers = field(default_factory=Headers)
-    body: bytes = b""
-    reason: str = ""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -182,7 +182,7 @@ def bind(host: str, port: int | None) -> socket.socket:
     return listener
 
 
-def spawner() -> tuple[set[asyncio.Task[None]], Any]:
+def spawner() -> Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]:
     """A ``spawn`` that keeps its tasks alive until they have ended."""
     tasks: set[asyncio.Task[None]] = set()
     loop = asyncio.get_running_loop()
@@ -193,4 +193,4 @@ def spawner() -> tuple[set[asyncio.Task[None]], Any]:
         task.add_done_callback(tasks.discard)
         return task
 
-    return tasks, spawn
+    return spawn

@@ -118,17 +118,15 @@ class Session(LiveSettings, Recorded):
         self._hosts = own_hosts(options.host, self.port)
 
         async def serve() -> tuple[Context, Server]:
-            tasks, spawn = spawner()
             context = Context(
                 settings=self._settings,
                 limits=options.limits,
                 dialects=self._dialects,
                 sink=self._recorder,
                 pool=Pool(self._place, options.timeouts),
-                spawn=spawn,
+                spawn=spawner(),
                 host_header=options.host_header,
             )
-            context.tasks = tasks
             context.shadowing = Shadows(context)
             server = Server(context, self, self._hosts)
             assert self._listener is not None
