@@ -80,7 +80,7 @@ def _model(desk: Desk, call: Call) -> Any:
 
 
 ROUTES: dict[str, Own] = {
-    "status": Own("GET", lambda desk, _: desk.status_now(), token=False),
+    "status": Own("GET", lambda desk, _: desk.status_now(), token=False, on="views"),
     "snapshot": Own("GET", lambda desk, call: desk.snapshot_now(_number(call, "lines", 50)), on="views"),
     "sight": Own("GET", _sight, on="views"),
     "model": Own("POST", _model, on="loads"),
@@ -142,7 +142,7 @@ class OwnExchange:
             self.on_fault(ClientFault("the body is too large"))
             return
         self._pieces.append(data)
-        self._draft.request.add(data)
+        self._draft.received(data)
 
     def on_body_end(self, _trailers: bytes) -> None:
         if self._over:
@@ -197,12 +197,13 @@ class OwnExchange:
             return
         self._over = True
         head = self._draft.head
-        keep = head.keeps_alive() and not self._client.body_pending
+        keep = head.persistent and not self._client.body_pending
         block = self._client.answer(status, body, fields=fields, head_only=head.method == "HEAD", keep=keep)
         self._draft.respond(status, block)
         if head.method != "HEAD":
-            self._draft.response.add(body)
-        self._draft.finish(error, model=None, model_fingerprint=None)
+            self._draft.returned(body)
+        self._draft.note(model=None, model_fingerprint=None)
+        self._draft.finish(error)
         self._client.finish(keep)
 
 
