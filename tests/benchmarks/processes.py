@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import subprocess
 import time
@@ -13,6 +14,7 @@ from typing import Protocol, Self
 import psutil
 
 START_S = 30.0
+_ANONYMOUS = re.compile(r"^(?:RssAnon|VmSwap):\s+(\d+) kB$", re.MULTILINE)
 
 
 class Peer(Protocol):
@@ -25,8 +27,8 @@ class Peer(Protocol):
         """CPU seconds so far of all of its processes and threads, what it still had to write included."""
         ...
 
-    def rss(self) -> int:
-        """Bytes of memory that are resident; the kernel's (sockets) are not among them."""
+    def memory(self) -> int:
+        """Bytes of its own memory; the kernel's (sockets) and mapped files are not among them."""
         ...
 
 
@@ -64,8 +66,8 @@ class Daemon:
     def cpu_s(self) -> float:
         return cpu_s(self._process.pid)
 
-    def rss(self) -> int:
-        return rss(self._process.pid)
+    def memory(self) -> int:
+        return memory(self._process.pid)
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -79,5 +81,11 @@ def cpu_s(pid: int) -> float:
     return sum(each.user + each.system for each in times)
 
 
-def rss(pid: int) -> int:
-    return sum(process.memory_info().rss for process in family(pid))
+def memory(pid: int) -> int:
+    """Bytes of anonymous memory of a process and its children, in or out of RAM. Resident memory would also count the
+    pages of libraries, which come and go as the kernel likes."""
+    return sum(1024 * int(size) for each in family(pid) for size in _ANONYMOUS.findall(_status(each.pid)))
+
+
+def _status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()

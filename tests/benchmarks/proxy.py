@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import multiprocessing
 import os
 import sys
@@ -14,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .machine import free_port
-from .processes import cpu_s, rss
+from .processes import cpu_s, memory
 
 if TYPE_CHECKING:
     import nbproxy
@@ -74,9 +76,9 @@ class Proxy:
         self.ask(flush)
         return cpu_s(self._process.pid or 0)
 
-    def rss(self) -> int:
+    def memory(self) -> int:
         self.ask(flush)
-        return rss(self._process.pid or 0)
+        return memory(self._process.pid or 0)
 
 
 # -- asked over there
@@ -110,7 +112,8 @@ def _serve(pipe: Connection, options: dict[str, Any], uvloop: bool) -> None:
     import nbproxy
 
     try:
-        session = nbproxy.start(**options)
+        with contextlib.redirect_stdout(io.StringIO()):  # the line that it prints is not for the tables
+            session = nbproxy.start(**options)
     except BaseException as error:
         pipe.send(error)
         return
