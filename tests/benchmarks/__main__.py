@@ -13,9 +13,11 @@ BENCHMARKS = ("import_time", "splicing", "searches", "recording", "idle", "busy"
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*BENCHMARKS, []], help=", ".join(BENCHMARKS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="a round of a second each: what to expect, not to report")
     asked = parser.parse_args()
+    if unknown := set(asked.names) - set(BENCHMARKS):
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; known: {', '.join(BENCHMARKS)}")
     modules = {name: importlib.import_module(f"tests.benchmarks.{name}") for name in asked.names or BENCHMARKS}
     for program in {name for module in modules.values() for name in getattr(module, "NEEDS", ())}:
         machine.program(program)

@@ -9,10 +9,11 @@ from typing import Any
 
 SIZES = {"small": 650, "middle": 33_000, "big": 1_000_000}
 HITS = {"small": 1, "middle": 50, "big": 1_000}
-WORDS = (
-    "lamp river engine mountain paper quiet garden bright kettle window copper thread winter market bridge "
-    "salt harbour ladder mirror orchard pocket railway shelter timber velvet wagon yellow anchor basket candle"
-).split()
+WORDS = [
+    "lamp", "river", "engine", "mountain", "paper", "quiet", "garden", "bright", "kettle", "window", "copper", "thread",
+    "winter", "market", "bridge", "salt", "harbour", "ladder", "mirror", "orchard", "pocket", "railway", "shelter",
+    "timber", "velvet", "wagon", "yellow", "anchor", "basket", "candle",
+]  # fmt: skip
 
 
 def answers(folder: Path) -> None:

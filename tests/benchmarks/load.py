@@ -52,16 +52,21 @@ def wrk(peer: Peer, path: str, connections: int, seconds: int, size: int) -> Loa
     said = json.loads(run.stdout.splitlines()[-1])
     if any(said["errors"].values()) or not said["requests"] or said["bytes"] < said["requests"] * size:
         raise LoadFailed(f"{peer.name}, {url}, {connections} connections: {said}")
-    rate = 1e6 * said["requests"] / said["duration"]
-    times = (said[key] / 1e3 for key in ("p50", "p99", "max"))
-    return Load(said["requests"], rate, *times, cpu_s=peer.cpu_s() - before)
+    return Load(
+        requests=said["requests"],
+        rate=1e6 * said["requests"] / said["duration"],
+        p50_ms=said["p50"] / 1e3,
+        p99_ms=said["p99"] / 1e3,
+        max_ms=said["max"] / 1e3,
+        cpu_s=peer.cpu_s() - before,
+    )
 
 
 def median(loads: Sequence[Load]) -> Load:
     """The medians of rate and latencies, the sums of requests and CPU, the greatest maximum."""
 
     def middle(name: str) -> float:
-        return statistics.median(getattr(load, name) for load in loads)
+        return statistics.median(float(getattr(load, name)) for load in loads)
 
     return Load(
         requests=sum(load.requests for load in loads),

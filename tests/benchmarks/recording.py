@@ -7,7 +7,6 @@ The floor is Arrow alone: the same bodies in batches of 256 rows, one column, wr
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -101,27 +100,26 @@ def main(quick: bool = False) -> None:
 
 
 def cost(case: Case, seconds: int) -> Cost:
-    with temporary_folder() as folder, peers.upstream(folder) as upstream:
-        with Proxy("nbproxy", upstream.port, record=folder / "recording") as proxy:
-            wrk(proxy, case.path, CONNECTIONS, 1, SIZES[case.content])  # warm
-            (rows, lost), before = proxy.ask(recorded), proxy.ask(thread_cpu_s)
-            wrk(proxy, case.path, CONNECTIONS, seconds, SIZES[case.content])
-            (rows, lost), after = _less(proxy.ask(recorded), (rows, lost)), proxy.ask(thread_cpu_s)
-            spent = {name: after[name] - before.get(name, 0.0) for name in after}
-            handing_over = _handing_over(proxy, case)
+    with (
+        temporary_folder() as folder,
+        peers.upstream(folder) as upstream,
+        Proxy("nbproxy", upstream.port, record=folder / "recording") as proxy,
+    ):
+        _load(proxy, case, 1)  # warm
+        before, cpu_before = proxy.ask(recorded), proxy.ask(thread_cpu_s)
+        _load(proxy, case, seconds)
+        after, cpu_after = proxy.ask(recorded), proxy.ask(thread_cpu_s)
+        proxy.ask(watch)
+        _load(proxy, case, 1)
+        handing_over = proxy.ask(watched_us)
+    rows, lost = after[0] - before[0], after[1] - before[1]
+    spent = {name: 1e6 * (cpu_after[name] - cpu_before[name]) for name in cpu_before}
     recorder = sum(each for name, each in spent.items() if name.startswith("nbproxy-recorder"))
-    loop = spent["nbproxy-bench"] / (rows + lost)
-    return Cost(recorder / rows * 1e6, loop * 1e6, handing_over, lost / (rows + lost))
+    return Cost(recorder / rows, spent["nbproxy-bench"] / (rows + lost), handing_over, lost / (rows + lost))
 
 
-def _less(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return one[0] - other[0], one[1] - other[1]
-
-
-def _handing_over(proxy: Proxy, case: Case) -> float:
-    proxy.ask(watch)
-    wrk(proxy, case.path, CONNECTIONS, 1, SIZES[case.content])
-    return proxy.ask(watched_us)
+def _load(proxy: Proxy, case: Case, seconds: int) -> None:
+    wrk(proxy, case.path, CONNECTIONS, seconds, SIZES[case.content])
 
 
 def _row(case: Case, cost: Cost) -> tuple[str, ...]:
@@ -139,9 +137,12 @@ def _row(case: Case, cost: Cost) -> tuple[str, ...]:
 def arrow_us(body: bytes) -> float:
     """Microseconds of CPU for a body in an Arrow stream, and nothing else of the row."""
     schema = pa.schema([("body", pa.large_binary())])
-    with temporary_folder() as folder, pa.OSFile(str(Path(folder) / "alone"), "wb") as file:
-        with pa.ipc.new_stream(file, schema) as stream:
-            began = time.thread_time()
-            for _ in range(BATCHES):
-                stream.write_batch(pa.record_batch([pa.array([body] * ROWS, pa.large_binary())], schema))
-            return (time.thread_time() - began) / (BATCHES * ROWS) * 1e6
+    with (
+        temporary_folder() as folder,
+        pa.OSFile(str(folder / "alone"), "wb") as file,
+        pa.ipc.new_stream(file, schema) as stream,
+    ):
+        began = time.thread_time()
+        for _ in range(BATCHES):
+            stream.write_batch(pa.record_batch([pa.array([body] * ROWS, pa.large_binary())], schema))
+        return (time.thread_time() - began) / (BATCHES * ROWS) * 1e6

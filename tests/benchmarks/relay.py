@@ -73,7 +73,7 @@ def main(quick: bool = False) -> None:
 
 
 def _pace(quick: bool) -> dict[str, int]:
-    return {"count": 1, "seconds": 1} if quick else {"count": 3, "seconds": 2}
+    return {"count": 1, "seconds": 1} if quick else {"count": 4, "seconds": 2}
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def _peers(folder: Path, case: Case) -> Iterator[tuple[list[Peer], Callable[[], 
         if case.all_peers:
             others.append(peers.mitmproxy(folder, behind))
             ours.append(Proxy(PLAIN, behind, record=folder / "plain", uvloop=False))
-        everybody = [direct, *(stack.enter_context(each) for each in (*others, *ours))]
+        everybody: list[Peer] = [direct, *map(stack.enter_context, others), *map(stack.enter_context, ours)]
         yield everybody, lambda: _dropped(case, ours)
 
 
@@ -128,7 +128,7 @@ def _row(result: Result, name: str, load: Load) -> tuple[str, ...]:
 def _summary(results: Sequence[Result]) -> str:
     """A line for each case, for the README."""
     names = (RECORDED, MEMORY, PLAIN, "mitmproxy")
-    heads = ("answer", "connections", "better of nginx and HAProxy", *(f"{name}" for name in names), "p99", "CPU")
+    heads = ("answer", "connections", "better of nginx and HAProxy", *names, "p99", "CPU")
     return table(heads, [_line(result, names) for result in results])
 
 

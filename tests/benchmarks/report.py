@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
     """``rows`` under ``heads``; all columns but the first ``texts`` hold numbers."""
     cells = [list(heads), *(list(row) for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
+    widths = [max(2, *(len(row[i]) for row in cells)) for i in range(len(heads))]
     ruler = ["-" * width if i < texts else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     lines = [cells[0], ruler, *cells[1:]]
     return "\n".join(f"| {' | '.join(_padded(line, widths, texts))} |" for line in lines)

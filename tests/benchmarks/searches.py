@@ -79,20 +79,22 @@ def main(quick: bool = False) -> None:
 
 
 def measured(count: int) -> Figures:
-    with temporary_folder() as folder, peers.upstream(folder) as upstream:
-        with Proxy("nbproxy", upstream.port, model=backwards, record=folder / "recording") as proxy:
-            ways = {
-                "direct": Asking(upstream, {}),
-                "passed through": Asking(proxy, {"X-Nbproxy": "off"}),
-                "reranked": Asking(proxy, {}),
-            }
-            for _ in range(WARM + count):
-                answers = {name: way.ask() for name, way in ways.items()}
-            _check(answers)
-            spent = proxy.ask(reranked_ms)
+    with (
+        temporary_folder() as folder,
+        peers.upstream(folder) as upstream,
+        Proxy("nbproxy", upstream.port, model=backwards, record=folder / "recording") as proxy,
+    ):
+        ways = {
+            "direct": Asking(upstream, {}),
+            "passed through": Asking(proxy, {"X-Nbproxy": "off"}),
+            "reranked": Asking(proxy, {}),
+        }
+        for _ in range(WARM + count):
+            _check({name: way.ask() for name, way in ways.items()})
+        spent = proxy.ask(reranked_ms)
     if len(spent) != WARM + count:
         raise RuntimeError(f"{len(spent)} of {WARM + count} searches were reranked")
-    return Figures(ways, statistics.median(spent))
+    return Figures(ways, statistics.median(spent[WARM:]))
 
 
 def _check(answers: dict[str, bytes]) -> None:
