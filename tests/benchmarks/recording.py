@@ -58,14 +58,16 @@ class Timed:
     """Stands before the recorder and sums what the loop pays to hand an exchange over."""
 
     def __init__(self, sink: Any) -> None:
-        self._append, self.calls, self.ns = sink.append, 0, 0
-        self.append_ranking = sink.append_ranking
+        self._sink, self._append, self.calls, self.ns = sink, sink.append, 0, 0
 
     def append(self, exchange: Any) -> None:
         began = time.thread_time_ns()
         self._append(exchange)
         self.ns += time.thread_time_ns() - began
         self.calls += 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sink, name)
 
 
 def watch(session: nbproxy.Session) -> None:
@@ -86,8 +88,6 @@ def watched_us(session: nbproxy.Session) -> float:
 class _Nothing:
     def append(self, exchange: Any) -> None:
         pass
-
-    append_ranking = append
 
 
 # -- here
