@@ -32,14 +32,24 @@ _FRAMED: dict[Framing, frozenset[bytes]] = {"none": _NONE, "length": _LENGTH, "c
 def request_block(context: Context, head: RequestHead, *, drop: frozenset[bytes] = frozenset()) -> bytes:
     """A request's field lines as they go upstream, framing included as the client framed it."""
     place = context.pool.origin
-    replace = {} if context.host_header == "preserve" and head.values(b"host") else {b"host": place.authority.encode()}
+    host = place.authority.encode()
+    if context.host_header == "preserve":
+        host = next(iter(head.values(b"host")), head.authority or host)
+    replace = {} if head.values(b"host") == [host] else {b"host": host}
+    framing = _FRAMED[head.framing]
+    for name in framing:  # whatever the client wrote, it can be read in one way
+        value = b"chunked" if head.length is None else b"%d" % head.length
+        if not head.stated(name, value):
+            replace[name] = value
     given = {name.lower().encode("latin-1") for name in place.fields}
-    block = head.forwarded(_OURS | drop | given & {b"authorization"}, replace, _FRAMED[head.framing])
-    if replace and not head.values(b"host"):
-        block = b"Host: %b\r\n" % place.authority.encode() + block
+    if head.minor == 0:
+        drop |= _EXPECT  # RFC 9110 §10.1.1
+    block = head.forwarded(_OURS | drop | given & {b"authorization"}, replace, framing)
+    if not head.values(b"host"):
+        block = b"Host: %b\r\n" % host + block
     if place.fields:
         block = _with_fields(block, place.fields)
-    if any(b"trailers" in value.lower() for value in head.values(b"te")):
+    if b"trailers" in head.items(b"te"):
         block += b"TE: trailers\r\nConnection: TE\r\n"
     return block
 
@@ -52,8 +62,13 @@ def _with_fields(block: bytes, fields: Any) -> bytes:
 
 
 def request_line(context: Context, head: RequestHead, target: str | None = None) -> bytes:
+    return f"{head.method} {upstream_target(context, head, target)} HTTP/1.1\r\n".encode("latin-1")
+
+
+def upstream_target(context: Context, head: RequestHead, target: str | None = None) -> str:
+    """The request's target, or another, as it is upstream."""
     path = head.target if target is None else target
-    return f"{head.method} {context.pool.origin.prefix}{path} HTTP/1.1\r\n".encode("latin-1")
+    return path if path == "*" else context.pool.origin.prefix + path
 
 
 def signed(context: Context, head: RequestHead, block: bytes, body: bytes, target: str | None = None) -> bytes:
@@ -61,7 +76,7 @@ def signed(context: Context, head: RequestHead, block: bytes, body: bytes, targe
     sign = context.pool.origin.sign
     if sign is None:
         return block
-    path = context.pool.origin.prefix + (head.target if target is None else target)
+    path = upstream_target(context, head, target)
     return _with_fields(block, sign(Request(head.method, path, Headers.parse(block), body)))
 
 
@@ -142,17 +157,17 @@ class Relay:
     def _begin(self, connection: Connection) -> None:
         head = self._head
         self._connection = connection
-        connection.begin(self, head.method)
         self._draft.sent()
         if self._buffered or self._continued or self._context.pool.origin.sign is not None:
             data = self._outbound()
         else:
             data = head.outbound = head.outbound or self._outbound()
-        connection.write(data)
+        connection.begin(self, head.method, data)
         if self._whole:
             if head.framing == "chunked":
                 connection.write(last_chunk(self._trailers))
             self._request_done = True
+            connection.expect_answer()
 
     def _outbound(self) -> bytes:
         """What goes upstream first: the head, and what there is of the body."""
@@ -193,6 +208,8 @@ class Relay:
 
     def _end_request(self) -> None:
         self._request_done = True
+        if self._connection is not None:
+            self._connection.expect_answer()
         if self._response_done:
             self._close()
 
@@ -220,7 +237,8 @@ class Relay:
 
     def _begin_answer(self, head: ResponseHead) -> bytes:
         """The head as it goes to the client."""
-        keep = self._head.persistent and not self._unsent_body()
+        # Upstream's own close is told on: nobody is kept on a connection that its server meant to end.
+        keep = self._head.persistent and b"close" not in head.options and not self._unsent_body()
         lines, self._framing = answer_head(head, self._head, keep)
         self._keep = keep and self._framing != "close"
         return lines
@@ -239,14 +257,14 @@ class Relay:
 
     def _unsent_body(self) -> bool:
         """The client waits for a 100 (Continue) that will not come: whether it will send its body, nobody knows."""
-        return self._head.expects_continue and not (self._continued or self._got_body or self._whole)
+        return self._head.expects_continue and not (self._continued or self._got_body or self._request_done)
 
     def _switch(self, head: ResponseHead) -> None:
-        if self._head.upgrade is None:
+        if not self._request_done or not self._head.offers(head.items(b"upgrade")):
             self.answering = False
-            raise UpstreamFault("upstream switched protocols unasked")
+            raise UpstreamFault("upstream switched protocols unasked, or before it had the whole request")
         self._tunnel = True
-        upgrade = head.value(b"upgrade") or self._head.upgrade
+        upgrade = head.value(b"upgrade") or self._head.upgrade or b""
         block = head.forwarded() + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
         self._out += [b"HTTP/1.1 101 %b\r\n" % head.reason, block, b"\r\n"]
         self.on_flush()

@@ -60,7 +60,7 @@ class SearchExchange:
         reason = self._known_reason()
         if reason is not None:
             self._relay(reason).start()
-        elif self._head.expects_continue and self._head.length != 0:
+        elif self._head.expects_continue:
             self._continued = True
             self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -278,7 +278,7 @@ class SearchExchange:
         if self._over:
             return
         self._over = True
-        keep = self._head.persistent
+        keep = self._head.persistent and b"close" not in head.options
         lines = _restated(head, len(body), coding) if changed else restated(head, len(body))
         self._client.write(lines + persistence(self._head, keep) + b"\r\n" + body)
         self._draft.respond(head.status, lines.partition(b"\r\n")[2])

@@ -69,17 +69,22 @@ class Connection(Watched, asyncio.Protocol):
 
     # -- what a user does
 
-    def begin(self, user: User, method: str) -> None:
-        """Use this connection for an exchange; then ``write`` its request."""
+    def begin(self, user: User, method: str, data: bytes) -> None:
+        """Use this connection for an exchange: send its request, or the first part of it."""
         self.user = user
         self.answered = self.ended = self._reusable = False
         self._reader.expect(method)
-        self.awaited, self.quiet_since = True, None
+        self.transport.write(data)
 
     def write(self, data: bytes) -> None:
-        if self.open:
-            self.quiet_since = None
+        """Send more of the request."""
+        if self.open and not self.transport.is_closing():
             self.transport.write(data)
+
+    def expect_answer(self) -> None:
+        """It is upstream's turn: its answer has so long from now."""
+        if not self.ended:
+            self.awaited, self.quiet_since = True, None
 
     def hold(self, held: bool) -> None:
         """Read no more from upstream (its bytes have nowhere to go), or read again."""
@@ -89,7 +94,7 @@ class Connection(Watched, asyncio.Protocol):
             self.awaited = False  # it is not upstream who is slow
             self.transport.pause_reading()
         else:
-            self.awaited, self.quiet_since = True, None
+            self.expect_answer()
             self.transport.resume_reading()
 
     def release(self, *, sent: bool) -> None:
@@ -132,11 +137,11 @@ class Connection(Watched, asyncio.Protocol):
         if self.ended:
             self._reusable = False  # it says more than was asked: never to be taken for the next answer
             return
-        self.answered = True
+        self.answered = self.awaited = True
         try:
             if (whole := self._reader.whole(data)) is not None:
                 head, body = whole
-                self.ended, self._reusable = True, head.persistent
+                self.ended, self.awaited, self._reusable = True, False, head.persistent
                 user.on_whole(head, body)
                 return
             self._reader.receive(data)
@@ -203,10 +208,12 @@ class Connection(Watched, asyncio.Protocol):
         self._fail(UpstreamTimeout(f"upstream sent nothing for {seconds:g} s"))
 
     def pause_writing(self) -> None:
+        self.expect_answer()  # or that it reads on
         if self.user is not None:
             self.user.on_blocked(True)
 
     def resume_writing(self) -> None:
+        self.awaited = self.answered and not self.ended
         if self.user is not None:
             self.user.on_blocked(False)
 
