@@ -106,6 +106,8 @@ class ClientConnection(Watched, asyncio.Protocol):
         if not held:
             self.quiet_since = None
             self._pump()
+            if self._half_closed and self._handler is not None and self._reading_body and not self._held:
+                self._eof_inside_a_request()  # what it sent before its end is not the whole body
         self._adjust()
 
     def hand_over(self, handler: Handler) -> None:

@@ -98,6 +98,7 @@ class Relay:
     _response_done = False
     _discarding = False
     _tunnel = False
+    _sides = 2  # of a tunnel, that have not ended
     _got_body = False
     _keep = False
     _framing: Framing = "none"
@@ -302,6 +303,7 @@ class Relay:
     def on_tunnel(self, data: bytes) -> None:
         if not data:
             self._client.end_tunnel()
+            self._end_side()
             return
         self._draft.returned(data)
         self._client.write(data)
@@ -317,6 +319,15 @@ class Relay:
             self._connection.write(data)
         else:
             self._connection.finish_tunnel()
+            self._end_side()
+
+    def _end_side(self) -> None:
+        """One side of a tunnel has ended; with the second there is nothing left of it."""
+        self._sides -= 1
+        if not self._sides:
+            self._drop()
+            self._finish(None)
+            self._client.cut()
 
     # -- the end
 

@@ -65,6 +65,7 @@ class Connection(Watched, asyncio.Protocol):
         self.answered = False  # whether any byte of this exchange's answer has come
         self.ended = False  # whether this exchange's answer has ended
         self._reusable = False  # whether the connection may serve another exchange after this one
+        self._due = False  # whether the request has been sent, so that it is upstream's turn
         self._tunnel = False
 
     # -- what a user does
@@ -72,7 +73,7 @@ class Connection(Watched, asyncio.Protocol):
     def begin(self, user: User, method: str, data: bytes) -> None:
         """Use this connection for an exchange: send its request, or the first part of it."""
         self.user = user
-        self.answered = self.ended = self._reusable = False
+        self.answered = self.ended = self._reusable = self._due = False
         self._reader.expect(method)
         self.transport.write(data)
 
@@ -82,8 +83,12 @@ class Connection(Watched, asyncio.Protocol):
             self.transport.write(data)
 
     def expect_answer(self) -> None:
-        """It is upstream's turn: its answer has so long from now."""
-        if not self.ended:
+        """The request is sent: upstream has so long from now."""
+        self._due = True
+        self._await()
+
+    def _await(self) -> None:
+        if not self.ended and not self._tunnel:
             self.awaited, self.quiet_since = True, None
 
     def hold(self, held: bool) -> None:
@@ -94,7 +99,7 @@ class Connection(Watched, asyncio.Protocol):
             self.awaited = False  # it is not upstream who is slow
             self.transport.pause_reading()
         else:
-            self.expect_answer()
+            self._await()
             self.transport.resume_reading()
 
     def release(self, *, sent: bool) -> None:
@@ -208,12 +213,12 @@ class Connection(Watched, asyncio.Protocol):
         self._fail(UpstreamTimeout(f"upstream sent nothing for {seconds:g} s"))
 
     def pause_writing(self) -> None:
-        self.expect_answer()  # or that it reads on
+        self._await()  # that it reads on
         if self.user is not None:
             self.user.on_blocked(True)
 
     def resume_writing(self) -> None:
-        self.awaited = self.answered and not self.ended
+        self.awaited = (self._due or self.answered) and not self.ended and not self._tunnel
         if self.user is not None:
             self.user.on_blocked(False)
 
