@@ -1,17 +1,15 @@
 """Connections to the search engine: opened, pooled, watched, and given back.
 
 Laws: a connection carries one exchange at a time and goes back to the pool only when both its request and its answer
-have ended and nothing stands behind the answer; bytes on an idle connection condemn it. A ``connect`` is never
-cancelled, only abandoned: it may have succeeded in the very moment of the cancellation. Times are the loop's clock.
+have ended and nothing stands behind the answer; bytes on an idle connection condemn it. Times are the loop's clock.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import ssl
 from typing import Any, Protocol
 
+from .dialing import Dialer
 from .errors import UpstreamFault, UpstreamTimeout
 from .heads import ResponseHead
 from .origin import Origin
@@ -211,7 +209,7 @@ class Pool:
         self.time = self._loop.time
         self._idle: list[tuple[Connection, float]] = []
         self._all: set[Connection] = set()
-        self._connecting: set[asyncio.Task[Any]] = set()
+        self._dialer = Dialer(place, timeouts.connect)
         self._keep, self._idle_s = keep, idle_s
         self._closed = False
 
@@ -229,47 +227,12 @@ class Pool:
 
         :raises UpstreamFault: it cannot be had; :class:`UpstreamTimeout` where that took too long.
         """
-        place = self.origin
-        attempt: asyncio.Task[tuple[asyncio.BaseTransport, Connection]] = self._loop.create_task(
-            self._loop.create_connection(
-                lambda: Connection(self),
-                place.host,
-                place.port,
-                ssl=place.tls,
-                server_hostname=place.host if place.tls else None,
-            )
-        )
-        self._connecting.add(attempt)
-        attempt.add_done_callback(self._connecting.discard)
-        try:
-            done, _ = await asyncio.wait({attempt}, timeout=self._timeouts.connect)
-        except asyncio.CancelledError:
-            attempt.add_done_callback(_drop_late)
-            raise
-        if not done:
-            attempt.add_done_callback(_drop_late)
-            raise UpstreamTimeout(f"no connection to {place.url} within {self._timeouts.connect:g} s")
-        return self._checked(attempt)
-
-    def _checked(self, attempt: asyncio.Task[tuple[asyncio.BaseTransport, Connection]]) -> Connection:
-        try:
-            transport, connection = attempt.result()
-        except (OSError, ssl.SSLError) as error:
-            raise UpstreamFault(f"cannot connect to {self.origin.url}: {error}") from None
+        transport, connection = await self._dialer.dial(lambda: Connection(self))
         if self._closed:
-            transport.close()
+            transport.abort()
             raise UpstreamFault("the proxy is stopping")
-        self._check_fingerprint(transport)
         self._all.add(connection)
         return connection
-
-    def _check_fingerprint(self, transport: asyncio.BaseTransport) -> None:
-        if self.origin.fingerprint is None or self.origin.tls is None:
-            return
-        certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        if hashlib.sha256(certificate or b"").digest() != self.origin.fingerprint:
-            transport.close()
-            raise UpstreamFault(f"the certificate of {self.origin.url} does not have the fingerprint given")
 
     def give(self, connection: Connection) -> None:
         """Take a connection back."""
@@ -294,6 +257,7 @@ class Pool:
     def close(self) -> None:
         """Drop every connection."""
         self._closed = True
+        self._dialer.close()
         self._idle.clear()
         for connection in list(self._all):
             connection.abort()
@@ -302,9 +266,3 @@ class Pool:
     def sockets(self) -> list[Any]:
         """Of the open connections, for a fork's child to close."""
         return [c.transport.get_extra_info("socket") for c in self._all if c.transport is not None]
-
-
-def _drop_late(attempt: asyncio.Task[tuple[asyncio.BaseTransport, Connection]]) -> None:
-    """A connect that nobody waits for any longer."""
-    if not attempt.cancelled() and attempt.exception() is None:
-        attempt.result()[0].close()
