@@ -26,9 +26,7 @@ _HOW_TO_TRUST = (
     "give ca= (a file with its authority), fingerprint= (the SHA-256 of the certificate, or of the authority that "
     "upstream sends along), or verify=False (on a network that you trust)"
 )
-_NAMES = (
-    "ask upstream by a name in its certificate, give fingerprint= (the SHA-256 of the certificate), or verify=False"
-)
+_NAMES = "use a name for upstream that its certificate has, give fingerprint= (its SHA-256), or verify=False"
 _DATES = "renew it, give fingerprint= (its SHA-256), or verify=False"
 _OURS = "it wants a client certificate that it knows: give cert=, a file or (certificate, key)"
 _PLAIN = "no TLS is spoken there: is upstream http:// instead of https://?"

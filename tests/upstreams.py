@@ -135,6 +135,12 @@ class Scripted:
             talk.close()
             self._open.discard(talk)
 
+    def drop(self) -> None:
+        """End every conversation."""
+        for talk in list(self._open):
+            talk.close()
+        self.join()
+
     def join(self) -> None:
         """Wait until every conversation has ended."""
         for thread in self._threads[1:]:
