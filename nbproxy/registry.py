@@ -177,12 +177,12 @@ def start(  # type: ignore[empty-body]
     :param verify: whether upstream's certificate is checked; False never switches ``fingerprint`` off.
     :param ca: a file of authorities (PEM) that are trusted instead of the system's.
     :param cert: a client certificate: a file that has the key too, (certificate, key), or (certificate, key, password).
-    :param fingerprint: SHA-256 in hex, colons allowed, of upstream's certificate, or of an authority that upstream sends
-        along (Elasticsearch prints that one when it sets up its security): then the certificate must be that
+    :param fingerprint: SHA-256 in hex, colons allowed, of upstream's certificate, or of an authority that upstream
+        sends along (Elasticsearch prints that one when it sets up its security): then the certificate must be that
         authority's, and for upstream's name unless ``verify`` is False.
-    :param auth: (user, password), an API key, a whole ``Authorization`` value (``"Bearer …"``), or a callable that takes
-        the final upstream :class:`~nbproxy.messages.Request` (method, target with upstream's path, fields with ``Host``,
-        body) and returns header fields (a signature). What it raises is answered with 502.
+    :param auth: (user, password), an API key, a whole ``Authorization`` value (``"Bearer …"``), or a callable that
+        takes the final upstream :class:`~nbproxy.messages.Request` (method, target with upstream's path, fields with
+        ``Host``, body) and returns header fields (a signature). What it raises is answered with 502.
     :param headers: fields set on every request that goes upstream.
     :param host_header: ``"upstream"`` rewrites Host to upstream's authority, ``"preserve"`` keeps the client's.
     :raises ConfigError: an argument cannot be used; the message says what to do.

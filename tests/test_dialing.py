@@ -254,6 +254,30 @@ def test_a_late_success_is_dropped(calls: Calls, upstream: Scripted, tmp_path: P
     assert seen == [True]
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_loops_end_leaves_nothing(calls: Calls, upstream: Scripted, hanging: Address, scheme: str) -> None:
+    accepted = threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        accepted.set()
+        while talk.socket.recv(65536):
+            pass
+
+    upstream.handler = handler
+    before = begun(hanging)
+    to = (hanging, here(upstream)) if scheme == "https" else (hanging,)
+    dialer = calls.dialer(f"{scheme}://upstream.test", resolve=at(*to))
+    waiting = asyncio.run_coroutine_threadsafe(dialer.dial(Echoed), calls.thread.loop)
+    assert scheme == "http" or accepted.wait(TIMEOUT)
+    calls.thread.call(lambda: None)
+    dialer.close()
+    assert calls.thread.stop(TIMEOUT)
+    with pytest.raises(CancelledError):
+        waiting.result(TIMEOUT)
+    upstream.join()
+    assert begun(hanging) == before
+
+
 # -- TLS's handshake
 
 

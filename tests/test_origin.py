@@ -115,7 +115,8 @@ def test_auth(auth: object, field: str | None) -> None:
     [
         {"auth": ("hush:u", "p")}, {"auth": ("hush",)}, {"auth": ("u", 5)}, {"auth": ""}, {"auth": b"hush"},
         {"auth": "hush\r\nX: y"}, {"auth": "Bearer hush\u20ac"}, {"headers": {"X": "hush\n"}},
-        {"headers": {"": "hush"}}, {"headers": {"X Y": "hush"}}, {"headers": {"Content-Length": "5"}}, {"headers": {"connection": "close"}},
+        {"headers": {"": "hush"}}, {"headers": {"X Y": "hush"}}, {"headers": {"Content-Length": "5"}},
+        {"headers": {"connection": "close"}},
         {"headers": {"X": 5}}, {"headers": {5: "hush"}}, {"fingerprint": "0" * 64},
         {"ca": "/hush"}, {"cert": "/hush"},
     ],
