@@ -210,7 +210,7 @@ class Dialer:
         except OSError as error:
             if _took_too_long(error):
                 raise self._timed_out("TLS's handshake did not end") from None
-            raise self._fault(f"in TLS's handshake: {explain(error)}") from None
+            raise self._fault(("in TLS's handshake: " if self._place.tls else "") + explain(error)) from None
         finally:
             # uvloop's handle owns the descriptor, and closes it; ours would close it again when it is collected, and
             # by then it may be somebody else's. asyncio's transport owns the socket itself.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from nbproxy.background import LoopThread, new_loop
 from nbproxy.dialing import Address, Dialer, Resolve, interleaved, system_addresses
 from nbproxy.errors import UpstreamFault, UpstreamTimeout
 from nbproxy.origin import origin
+from nbproxy.trust import ended_properly
 
 from .certificates import root, server_context
 from .upstreams import TIMEOUT, Conversation, Scripted
@@ -144,6 +147,11 @@ def test_the_next_address_is_tried_where_one_hangs(
     assert calls.exchange(dialer) == b"hello"
     assert begun(hanging) == before  # the attempt that lost has left nothing
     monkeypatch.setattr(dialing, "ATTEMPT_DELAY_S", 1e6)  # from now on the first address tried is the only one
+    assert calls.exchange(dialer) == b"hello"
+
+
+def test_the_time_may_be_unlimited(calls: Calls, echoing: Scripted, hanging: Address) -> None:
+    dialer = calls.dialer("http://upstream.test", None, at(hanging, here(echoing)))
     assert calls.exchange(dialer) == b"hello"
 
 
@@ -329,6 +337,52 @@ def test_names_and_http_1_1_are_offered(calls: Calls, upstream: Scripted, tmp_pa
     dialer = calls.dialer("https://UPSTREAM.test.", resolve=at(here(upstream)), ca=authority.file(tmp_path))
     assert calls.exchange(dialer) == b"hello"
     assert told == ["upstream.test", "http/1.1"]
+
+
+@pytest.mark.parametrize("alert", [True, False])
+def test_whether_upstream_has_really_ended_is_known(
+    calls: Calls, upstream: Scripted, tmp_path: Path, alert: bool
+) -> None:
+    authority = root()
+    context = server_context(tmp_path, authority.issue("127.0.0.1"))
+
+    def handler(talk: Conversation) -> None:
+        tls = context.wrap_socket(talk.socket, server_side=True)
+        talk.socket = tls
+        if alert:
+            tls.unwrap()
+        else:
+            os.close(tls.detach())
+
+    class Ended(asyncio.Protocol):
+        def __init__(self) -> None:
+            self.told: list[bool] = []
+            self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def eof_received(self) -> None:
+            self.told.append(ended_properly(self.transport))
+
+        def connection_lost(self, _exc: Exception | None) -> None:
+            self.lost.set_result(None)
+
+    made: list[Ended] = []
+
+    def make() -> Ended:
+        made.append(Ended())
+        return made[-1]
+
+    async def go() -> None:
+        with contextlib.suppress(UpstreamFault):  # it may end before it is handed out
+            await dialer.dial(make)
+        await made[0].lost
+
+    upstream.handler = handler
+    dialer = calls.dialer(upstream.url.replace("http:", "https:"), ca=authority.file(tmp_path))
+    calls.thread.run(go(), TIMEOUT)
+    assert made[0].told in ([[True]] if alert else [[False], []])  # asyncio asks in both cases, uvloop in the first
 
 
 # -- Unix sockets
