@@ -87,8 +87,7 @@ class Dialer:
         except asyncio.CancelledError:
             attempt.add_done_callback(_drop_late)
             raise
-        if transport.is_closing():
-            raise UpstreamFault(f"{self._place.url} closed the connection as soon as it was opened")
+        self._check_open(transport)
         return transport, protocol
 
     def close(self) -> None:
@@ -107,10 +106,13 @@ class Dialer:
         """Whether this is upstream; false: connect anew, as another authority is trusted now."""
         trust = self._place.tls
         accepted = False
+        self._check_open(transport)
         try:
             accepted = trust is None or trust.accept(transport.get_extra_info("ssl_object"))
         except UpstreamFault as fault:
             raise self._fault(fault.reason) from None
+        except OSError as error:  # of OpenSSL, about an authority
+            raise self._fault(explain(error)) from None
         finally:
             if not accepted:
                 transport.abort()
@@ -234,6 +236,11 @@ class Dialer:
     def _check(self, end: float | None) -> None:
         if end is not None and self._loop.time() >= end:
             raise self._timed_out("no connection")
+
+    def _check_open(self, transport: asyncio.Transport) -> None:
+        """It may have ended while we waited for our turn: nobody would be told any more."""
+        if transport.is_closing():
+            raise self._fault("it closed the connection as soon as it was opened")
 
     def _timed_out(self, what: str) -> UpstreamTimeout:
         within = "" if self._timeout is None else f" within {self._timeout:g} s"

@@ -230,13 +230,26 @@ def test_after_the_end_nobody_is_looked_up(calls: Calls) -> None:
 # -- what nobody waits for
 
 
-def test_a_connection_that_ended_at_once_is_not_handed_out(calls: Calls, echoing: Scripted) -> None:
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_connection_that_ended_at_once_is_not_handed_out(
+    calls: Calls, upstream: Scripted, tmp_path: Path, secure: bool
+) -> None:
     class Leaving(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:
             transport.abort()
 
-    with pytest.raises(UpstreamFault, match="closed the connection as soon as it was opened"):
-        calls.thread.run(calls.dialer(echoing.url).dial(Leaving), TIMEOUT)
+    certificate = root().issue("127.0.0.1")
+    context = server_context(tmp_path, certificate)
+
+    def handler(talk: Conversation) -> None:
+        talk.socket = context.wrap_socket(talk.socket, server_side=True) if secure else talk.socket
+        talk.closed()
+
+    upstream.handler = handler
+    tls = {"fingerprint": certificate.fingerprint} if secure else {}
+    dialer = calls.dialer(upstream.url.replace("http:", "https:") if secure else upstream.url, **tls)
+    with pytest.raises(UpstreamFault, match="it closed the connection as soon as it was opened"):
+        calls.thread.run(dialer.dial(Leaving), TIMEOUT)
 
 
 def test_a_late_success_is_dropped(calls: Calls, upstream: Scripted, tmp_path: Path) -> None:
