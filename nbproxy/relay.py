@@ -62,13 +62,8 @@ def _with_fields(block: bytes, fields: Any) -> bytes:
 
 
 def request_line(context: Context, head: RequestHead, target: str | None = None) -> bytes:
-    return f"{head.method} {upstream_target(context, head, target)} HTTP/1.1\r\n".encode("latin-1")
-
-
-def upstream_target(context: Context, head: RequestHead, target: str | None = None) -> str:
-    """The request's target, or another, as it is upstream."""
-    path = head.target if target is None else target
-    return path if path == "*" else context.pool.origin.prefix + path
+    path = context.pool.origin.target(head.target if target is None else target)
+    return f"{head.method} {path} HTTP/1.1\r\n".encode("latin-1")
 
 
 def signed(context: Context, head: RequestHead, block: bytes, body: bytes, target: str | None = None) -> bytes:
@@ -76,7 +71,7 @@ def signed(context: Context, head: RequestHead, block: bytes, body: bytes, targe
     sign = context.pool.origin.sign
     if sign is None:
         return block
-    path = upstream_target(context, head, target)
+    path = context.pool.origin.target(head.target if target is None else target)
     return _with_fields(block, sign(Request(head.method, path, Headers.parse(block), body)))
 
 
@@ -136,7 +131,7 @@ class Relay:
             self.on_fault(ClientFault(f"a request over {most} bytes cannot be signed"))
 
     def _open(self) -> None:
-        connection = self._context.pool.take()
+        connection = self._context.pool.take(once=self._head.method not in SAFE)
         if connection is not None:
             self._begin(connection)
         else:
@@ -157,12 +152,17 @@ class Relay:
 
     def _begin(self, connection: Connection) -> None:
         head = self._head
-        self._connection = connection
-        self._draft.sent()
         if self._buffered or self._continued or self._context.pool.origin.sign is not None:
-            data = self._outbound()
+            try:
+                data = self._outbound()
+            except UpstreamFault as fault:  # the signing callable's
+                self._context.pool.give(connection)  # unused
+                self.on_failure(fault)
+                return
         else:
             data = head.outbound = head.outbound or self._outbound()
+        self._connection = connection
+        self._draft.sent()
         connection.begin(self, head.method, data)
         if self._whole:
             if head.framing == "chunked":

@@ -1,22 +1,22 @@
 """Connections to the search engine: opened, pooled, watched, and given back.
 
 Laws: a connection carries one exchange at a time and goes back to the pool only when both its request and its answer
-have ended and nothing stands behind the answer; bytes on an idle connection condemn it. A ``connect`` is never
-cancelled, only abandoned: it may have succeeded in the very moment of the cancellation. Times are the loop's clock.
+have ended and nothing stands behind the answer; bytes on an idle connection condemn it. Times are the loop's clock.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import ssl
+import select
 from collections import defaultdict
 from typing import Any, Protocol
 
+from .dialing import Dialer
 from .errors import UpstreamFault, UpstreamTimeout
 from .heads import ResponseHead
 from .origin import Origin
 from .settings import Timeouts
+from .trust import ended_properly, explain
 from .watch import Watched
 from .wire import End, Memo, Memos, ResponseReader
 
@@ -121,8 +121,21 @@ class Connection(Watched, asyncio.Protocol):
 
     def finish_tunnel(self) -> None:
         """The client has ended its side of a tunnel."""
-        if self.open and self.transport.can_write_eof():
+        if not self.open:
+            return
+        if self.transport.can_write_eof():
             self.transport.write_eof()
+        else:  # TLS has no half
+            self.transport.close()
+
+    @property
+    def stirred(self) -> bool:
+        """Whether something has come (its end, as a rule) that the loop has not told yet."""
+        if not self.open or not hasattr(select, "poll"):
+            return not self.open
+        look = select.poll()
+        look.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(look.poll(0))
 
     # -- what the loop tells
 
@@ -193,7 +206,8 @@ class Connection(Watched, asyncio.Protocol):
                 self.user.on_tunnel(b"")
             return True
         self.open = False
-        end = self._reader.eof() if self.user is not None and not self.ended else None
+        cut = self.user is None or self.ended or not ended_properly(self.transport)
+        end = None if cut else self._reader.eof()
         if end is not None:
             self._end(end.trailers)
         return False
@@ -201,7 +215,7 @@ class Connection(Watched, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
         self._pool.forget(self)
-        self._fail(UpstreamFault(f"upstream closed the connection{f': {exc}' if exc else ''}"))
+        self._fail(UpstreamFault(f"upstream closed the connection{f': {explain(exc)}' if exc else ''}"))
 
     def _fail(self, fault: UpstreamFault) -> None:
         user, self.user = self.user, None
@@ -233,16 +247,19 @@ class Pool:
         self.time = self._loop.time
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
-        self._connecting: set[asyncio.Task[Any]] = set()
+        self._dialer = Dialer(place, timeouts.connect)
         self._keep, self._idle_s = keep, idle_s
         self._closed = False
         self.memos: Memos = defaultdict(Memo)
 
-    def take(self) -> Connection | None:
-        """An idle connection, the one used last first; None where a new one must be opened."""
+    def take(self, *, once: bool = False) -> Connection | None:
+        """An idle connection, the one used last first; None where a new one must be opened. ``once``: for a request
+        that cannot be sent again, so that it is worth a look whether upstream has just closed the connection."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.open:
+            if once and connection.stirred:
+                connection.abort()
+            elif connection.open:
                 connection.reused = True
                 return connection
         return None
@@ -252,47 +269,12 @@ class Pool:
 
         :raises UpstreamFault: it cannot be had; :class:`UpstreamTimeout` where that took too long.
         """
-        place = self.origin
-        attempt: asyncio.Task[tuple[asyncio.BaseTransport, Connection]] = self._loop.create_task(
-            self._loop.create_connection(
-                lambda: Connection(self),
-                place.host,
-                place.port,
-                ssl=place.tls,
-                server_hostname=place.host if place.tls else None,
-            )
-        )
-        self._connecting.add(attempt)
-        attempt.add_done_callback(self._connecting.discard)
-        try:
-            done, _ = await asyncio.wait({attempt}, timeout=self._timeouts.connect)
-        except asyncio.CancelledError:
-            attempt.add_done_callback(_drop_late)
-            raise
-        if not done:
-            attempt.add_done_callback(_drop_late)
-            raise UpstreamTimeout(f"no connection to {place.url} within {self._timeouts.connect:g} s")
-        return self._checked(attempt)
-
-    def _checked(self, attempt: asyncio.Task[tuple[asyncio.BaseTransport, Connection]]) -> Connection:
-        try:
-            transport, connection = attempt.result()
-        except (OSError, ssl.SSLError) as error:
-            raise UpstreamFault(f"cannot connect to {self.origin.url}: {error}") from None
+        transport, connection = await self._dialer.dial(lambda: Connection(self))
         if self._closed:
-            transport.close()
+            transport.abort()
             raise UpstreamFault("the proxy is stopping")
-        self._check_fingerprint(transport)
         self._all.add(connection)
         return connection
-
-    def _check_fingerprint(self, transport: asyncio.BaseTransport) -> None:
-        if self.origin.fingerprint is None or self.origin.tls is None:
-            return
-        certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        if hashlib.sha256(certificate or b"").digest() != self.origin.fingerprint:
-            transport.close()
-            raise UpstreamFault(f"the certificate of {self.origin.url} does not have the fingerprint given")
 
     def give(self, connection: Connection) -> None:
         """Take a connection back."""
@@ -319,6 +301,7 @@ class Pool:
     def close(self) -> None:
         """Drop every connection."""
         self._closed = True
+        self._dialer.close()
         self._idle.clear()
         for connection in list(self._all):
             connection.abort()
@@ -327,9 +310,3 @@ class Pool:
     def sockets(self) -> list[Any]:
         """Of the open connections, for a fork's child to close."""
         return [c.transport.get_extra_info("socket") for c in self._all if c.transport is not None]
-
-
-def _drop_late(attempt: asyncio.Task[tuple[asyncio.BaseTransport, Connection]]) -> None:
-    """A connect that nobody waits for any longer."""
-    if not attempt.cancelled() and attempt.exception() is None:
-        attempt.result()[0].close()
