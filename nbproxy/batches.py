@@ -7,6 +7,7 @@ drafts come as they are, and their heads and targets are redacted here.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
@@ -44,15 +45,45 @@ _CONVERTED = {"request_headers": header_lines, "response_headers": header_lines}
 _read_exchange = attrgetter(*(_RENAMED.get(name, name) for name in FRAME_COLUMNS))
 
 
-def frame_batch(exchanges: Iterable[Exchange]) -> Any:
+def frame_batch(exchanges: Iterable[Exchange], rooms: Rooms | None = None) -> Any:
     """A record batch of one row per exchange, in the order given."""
     columns = dict(zip(FRAME_COLUMNS, zip(*map(_read_exchange, exchanges), strict=True), strict=True))
     for name, convert in _CONVERTED.items():
         columns[name] = tuple(map(convert, columns[name]))
-    return _batch(columns, FRAME_COLUMNS, FRAME_SCHEMA)
+    return _batch(columns, FRAME_COLUMNS, FRAME_SCHEMA, rooms)
 
 
 Row = Exchange | Draft
+
+
+class Room:
+    """Memory for the bodies of one batch after another: fresh pages cost more than the copying. A batch that somebody
+    keeps has its room for itself; the next gets another."""
+
+    def __init__(self) -> None:
+        self._bytes = io.BytesIO()
+
+    def array(self, values: Sequence[bytes | None]) -> Any:
+        """An array of ``BODY``."""
+        lengths = np.fromiter([len(value or b"") for value in values], dtype=np.int64, count=len(values))
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        try:
+            self._bytes.seek(0)
+            self._bytes.writelines(filter(None, values))
+        except BufferError:  # in use
+            self._bytes = io.BytesIO()
+            self._bytes.writelines(filter(None, values))
+        known = pa.array([value is not None for value in values]).buffers()[1]
+        data = pa.py_buffer(self._bytes.getbuffer()[: offsets[-1]])
+        return pa.Array.from_buffers(BODY.arrow, len(values), [known, pa.py_buffer(offsets), data])
+
+
+class Rooms(dict[str, Room]):
+    """A room for each column of bodies."""
+
+    def __missing__(self, name: str) -> Room:
+        self[name] = room = Room()
+        return room
 
 
 def all_plain(rows: Sequence[Row]) -> bool:
@@ -60,20 +91,20 @@ def all_plain(rows: Sequence[Row]) -> bool:
     return set(map(type, rows)) <= {Draft} and not any(map(_MORE, rows))
 
 
-def rows_batch(rows: Sequence[Row]) -> Any:
+def rows_batch(rows: Sequence[Row], rooms: Rooms | None = None) -> Any:
     """A record batch of one row for each of ``rows``, in the order given; drafts among them are plain."""
     if all_plain(rows):
-        return plain_batch(rows)  # type: ignore[arg-type]
+        return plain_batch(rows, rooms)  # type: ignore[arg-type]
     mine = np.array([isinstance(row, Draft) for row in rows])
     if not mine.any():
-        return frame_batch(rows)  # type: ignore[arg-type]
+        return frame_batch(rows, rooms)  # type: ignore[arg-type]
     one = plain_batch([row for row in rows if isinstance(row, Draft)])
     other = frame_batch([row for row in rows if isinstance(row, Exchange)])
     order = np.where(mine, np.cumsum(mine) - 1, one.num_rows + np.cumsum(~mine) - 1)
     return pa.Table.from_batches([one, other]).take(pa.array(order)).combine_chunks().to_batches()[0]
 
 
-def plain_batch(drafts: Sequence[Draft]) -> Any:
+def plain_batch(drafts: Sequence[Draft], rooms: Rooms | None = None) -> Any:
     """A record batch of one row per draft, in the order given. By columns from what the drafts refer to, without an
     object for each row; what only some exchanges have is null."""
     n = len(drafts)
@@ -88,6 +119,8 @@ def plain_batch(drafts: Sequence[Draft]) -> Any:
         "method": [head.method for head in heads],
         "target": _mapped(redact_target, [head.target for head in heads]),
         "route": [draft.route for draft in drafts],
+        "dialect": [draft.dialect for draft in drafts],
+        "index": [draft.index for draft in drafts],
         "status": [draft.status for draft in drafts],
         "request_headers": _mapped(recorded_lines, [head.block for head in heads]),
         "response_headers": _mapped(recorded_lines, blocks),
@@ -100,8 +133,12 @@ def plain_batch(drafts: Sequence[Draft]) -> Any:
         "reason": [draft.reason for draft in drafts],
         "error": [draft.error for draft in drafts],
     }
-    missing = {name: pa.nulls(n, column.arrow) for name, column in FRAME_COLUMNS.items() if name not in columns}
-    return _batch({**columns, **missing}, FRAME_COLUMNS, FRAME_SCHEMA)
+    missing = {
+        name: [None] * n if column is BODY else pa.nulls(n, column.arrow)
+        for name, column in FRAME_COLUMNS.items()
+        if name not in columns
+    }
+    return _batch({**columns, **missing}, FRAME_COLUMNS, FRAME_SCHEMA, rooms)
 
 
 def _identities(drafts: Sequence[Draft]) -> dict[str, Any]:
@@ -121,8 +158,8 @@ def _identities(drafts: Sequence[Draft]) -> dict[str, Any]:
 
 def _bodies(which: str, total: str, bodies: Sequence[Body]) -> dict[str, Any]:
     if all([body is NOTHING for body in bodies]):  # noqa: C419 - a list is faster
-        nothing, none, zero = pa.nulls(len(bodies), BODY.arrow), pa.repeat(False, len(bodies)), [0] * len(bodies)
-        return {f"{which}_body": nothing, f"{which}_truncated": none, total: zero}
+        n = len(bodies)
+        return {f"{which}_body": [None] * n, f"{which}_truncated": pa.repeat(False, n), total: [0] * n}
     return {
         f"{which}_body": [body.bytes() for body in bodies],
         f"{which}_truncated": [body.size > body.limit for body in bodies],
@@ -192,8 +229,14 @@ def _each(rankings: Sequence[Ranking]) -> dict[str, list[Any]]:
     }
 
 
-def _batch(values: Mapping[str, Sequence[Any]], columns: Mapping[str, Column], of: Any) -> Any:
-    arrays = [_array(values[name], column) for name, column in columns.items()]
+def _batch(
+    values: Mapping[str, Sequence[Any]], columns: Mapping[str, Column], of: Any, rooms: Rooms | None = None
+) -> Any:
+    rooms = Rooms() if rooms is None else rooms
+    arrays = [
+        rooms[name].array(values[name]) if column is BODY and any(values[name]) else _array(values[name], column)
+        for name, column in columns.items()
+    ]
     return pa.record_batch(arrays, schema=of)
 
 

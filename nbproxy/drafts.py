@@ -63,6 +63,8 @@ class Draft:
     keep: tuple[float, float] = (KEPT_OF_A_BODY, KEPT_OF_A_BODY)
     request: Body = NOTHING
     response: Body = NOTHING
+    dialect: str | None = None
+    index: str | None = None
     status: int | None = None
     response_block: bytes = b""
     sent_at: float | None = None
@@ -180,6 +182,8 @@ class Draft:
             method=self.head.method,
             target=self.head.target,
             route=self.route,
+            dialect=self.dialect,
+            index=self.index,
             status=self.status,
             request_head=self.head.block,
             request_body=request.bytes(),

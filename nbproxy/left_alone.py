@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -27,6 +28,12 @@ def search_columns(search: Search, head: RequestHead, depth: int) -> dict[str, A
         "size": search.size,
         "depth": depth,
     }
+
+
+@lru_cache(maxsize=1024)
+def asks(dialect: Dialect, method: str, target: str) -> bool:
+    """Whether a request without a body may be a search with a query: else there is nothing to complete."""
+    return isinstance(dialect.read_search(Request(method, target)), Search)
 
 
 def completed(

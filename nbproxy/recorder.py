@@ -23,6 +23,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ import pandas as pd
 import platformdirs
 
 from . import frames
-from .batches import SHOWN, Row, all_plain, hits_batch, rows_batch
+from .batches import SHOWN, Rooms, Row, all_plain, hits_batch, rows_batch
 from .drafts import Draft
 from .errors import ConfigError, NbproxyError
 from .exchange import Exchange
@@ -43,7 +44,8 @@ FLUSH_S = 0.1
 FLUSH_ROWS = 4096
 FLUSH_BYTES = 16 * 2**20
 RING = SHOWN
-BUSY_ROWS, ROLLED = 64, 8  # with so many rows waiting a full stream is not sealed yet, but for so many
+BUSY_ROWS = 64  # with so many rows waiting a full stream is not sealed yet …
+ROLLED_SHARE = 4  # … until what waits to be is a fourth of the limit
 BACKLOG_ROWS = 65_536
 BACKLOG_BYTES = 256 * 2**20
 MEMORY_BYTES = 256 * 2**20  # of each table where there is no directory
@@ -114,6 +116,7 @@ class Recorder:
         self._settled = 0  # bytes in sealed files
         self._rows, self._hits = self._tables(roll_bytes)
         self._pending: deque[_Item] = deque()
+        self._rows_batch = partial(rows_batch, rooms=Rooms())
         self._ring: deque[Row] = deque(maxlen=RING)
         self._wake, self._hurry, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._came = self._went = self._refused = self._unfit = 0
@@ -306,7 +309,7 @@ class Recorder:
         try:
             rows = self._completed([one for one in taken if isinstance(one, Row)])
             lates = self._completed([one.carrier for one in taken if isinstance(one, Late)])
-            self._store(self._rows, self._built(rows_batch, rows))
+            self._store(self._rows, self._built(self._rows_batch, rows))
             ranked = [row for row in rows if row.rankings]
             self._store(self._hits, self._built(hits_batch, [*ranked, *lates]))
             self._count(rows)
@@ -355,7 +358,10 @@ class Recorder:
                 self._attempt(table, lambda batch=batch: table.write(batch))  # type: ignore[misc]
         log = table.log
         if log is not None and log.full:
-            if len(self._pending) > BUSY_ROWS and log.rolled < ROLLED:
+            if (
+                len(self._pending) > BUSY_ROWS
+                and log.rolled * self._roll < (self._limit or LIMIT_BYTES) // ROLLED_SHARE
+            ):
                 self._attempt(table, log.roll)  # compressing would cost the traffic
             else:
                 self._seal(table, log.seal)
@@ -394,7 +400,7 @@ class Recorder:
         if self.path is None:
             share = MEMORY_BYTES if self._limit is None else min(MEMORY_BYTES, self._limit // 2)
             return Table(ROWS, None, share), Table(HITS, None, share)
-        roll = roll_bytes or _roll_bytes(self._limit)
+        self._roll = roll = roll_bytes or _roll_bytes(self._limit)
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             rows, hits = (Log(self.path, kind, self._session, roll_bytes=roll) for kind in (ROWS, HITS))

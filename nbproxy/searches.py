@@ -19,7 +19,7 @@ from .errors import HttpFault, RerankFault, UpstreamFault
 from .exchange import Exchange
 from .fetching import Fetched, fetch
 from .heads import ResponseHead, persistence, restated
-from .left_alone import completed, search_columns
+from .left_alone import asks, completed, search_columns
 from .messages import Request
 from .pipeline import Alone, Outcome, Plan
 from .ranking import Reranker, Search
@@ -52,7 +52,7 @@ class SearchExchange:
         self._continued = False
         self._task: asyncio.Task[None] | None = None
         self._over = False
-        draft.note(dialect=dialect.name, index=dialect.index_of(self._head.target))
+        draft.dialect, draft.index = dialect.name, dialect.index_of(self._head.target)
 
     # -- the request
 
@@ -123,7 +123,8 @@ class SearchExchange:
 
     def _note_relayed(self, reason: str, second: bool) -> None:
         self._draft.reason = self._reason(reason, second)
-        self._draft.note(complete=self._completion())
+        if self._head.length != 0 or asks(self._dialect, self._head.method, self._head.target):
+            self._draft.note(complete=self._completion())
 
     def _reason(self, reason: str, second: bool) -> str:
         """An error in answer to the client's own bytes outweighs what was wrong with the widened ones."""

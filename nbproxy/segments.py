@@ -262,6 +262,8 @@ class Log:
         self._done = segments(directory, kind).get(session, [])
         self._open: Segment | None = None
         self._rolled: list[Segment] = []
+        self._scratch: Any = None
+        self._prelude = len(memoryview(schema(kind.columns).serialize()))
         self._file: Any = None
         self._batches = 0
         self._seal_at = roll_bytes
@@ -293,8 +295,17 @@ class Log:
         """
         if self._file is None or os.fstat(self._file.fileno()).st_nlink == 0:  # somebody removed the directory
             self._start()
-        self._write(batch.serialize())
+        self._write(self._serialized(batch))
         self._batches += 1
+
+    def _serialized(self, batch: Any) -> memoryview:
+        """The batch as it stands in a stream, in memory that the next one uses again: fresh pages are dear."""
+        size = self._prelude + pa.ipc.get_record_batch_size(batch)
+        if self._scratch is None or self._scratch.size < size:
+            self._scratch = pa.allocate_buffer(size + size // 2)
+        sink = pa.FixedSizeBufferWriter(self._scratch)
+        pa.ipc.new_stream(sink, batch.schema).write_batch(batch)
+        return memoryview(self._scratch)[self._prelude : sink.tell()]
 
     def seal(self) -> None:
         """Seal the open stream, if there is one; the next append begins another.
