@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import io
 import json
 import os
@@ -199,48 +198,19 @@ def _print_json(value: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
-def _packaged() -> Path:
-    from .rerankers import packaged_minilm
-
-    return packaged_minilm()
-
-
-def _named_minilm() -> Any:
-    from .rerankers import as_reranker
-
-    return as_reranker(_packaged(), name="all-MiniLM-L6-v2")
-
-
-_BUILT_IN: Mapping[str, Callable[[], Any]] = {"none": lambda: None, "minilm": _named_minilm}
-
-
 def _model(text: str) -> Any:
     """What ``--model`` stands for."""
-    if text in _BUILT_IN:
-        return _BUILT_IN[text]()
-    module, colon, attribute = text.partition(":")
-    if colon and not attribute.startswith("//") and not Path(text).exists():
-        return _attribute(module, attribute)
-    return text
+    from .named import named
+
+    try:
+        return named(text)
+    except ConfigError as error:
+        raise error if ":" not in text else ConfigError(f"--model {error}") from error
 
 
 def _demo_model(text: str) -> Any:
     """None is the demo's own model; that the others have three systems to compare, it sees to itself."""
     return None if text == "minilm" else _model(text)
-
-
-def _attribute(module: str, attribute: str) -> Any:
-    """``module:attribute``, the module looked for in the working directory too."""
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - an import path is a string
-    try:
-        found: Any = importlib.import_module(module)
-        for name in attribute.split("."):
-            found = getattr(found, name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"--model {module}:{attribute} cannot be imported: {error}") from error
-    finally:
-        sys.path.remove(os.getcwd())  # noqa: PTH109
-    return found
 
 
 def _started(upstream: str, options: Mapping[str, Any], as_json: bool) -> Session:
