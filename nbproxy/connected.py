@@ -115,7 +115,7 @@ class ConnectedSession(Recorded):
         self._lock = threading.RLock()
         self._panel: Any = None
         self._home: Home | None = None
-        self._copies: dict[tuple[Kind, bool], Copy] = {}
+        self._copies: dict[tuple[str, bool], Copy] = {}
         self._warned = False
         self._facts()  # the token is right, and the versions fit
 
@@ -285,7 +285,7 @@ class ConnectedSession(Recorded):
         if not all(isinstance(name, str) and name for name in models):
             raise ConfigError(f"session.{role} maps names to models")
         if None in models.values():
-            raise ConfigError(f"session.{role} maps names to models, not to None")
+            raise ConfigError(f"session.{role} maps names to models, not None")
         self._load(role=role, sources={name: self._sendable(source) for name, source in models.items()})
 
     def _shelved(self, role: str) -> dict[str, Any]:
@@ -318,12 +318,12 @@ class ConnectedSession(Recorded):
         with self._lock:
             self._asked()
             self._home = self._home or Home()
-            whole = bulky or (kind, True) in self._copies
-            copy = self._copies.get((kind, whole))
+            whole = bulky or (kind.name, True) in self._copies
+            copy = self._copies.get((kind.name, whole))
             if copy is None:
-                place = self._home.path / ("whole" if whole else "light")
-                copy = Copy(place, kind, "connected", lambda since: self._page(kind, since, bulky=whole))
-                self._copies[kind, whole] = copy
+                place = "whole" if whole else "light"
+                copy = Copy(self._home, place, kind, lambda since: self._page(kind, since, bulky=whole))
+                self._copies[kind.name, whole] = copy
         return copy.read(bulky=bulky)
 
     def _page(self, kind: Kind, since: int, *, bulky: bool) -> Page:
@@ -530,7 +530,7 @@ def _read(value: Any) -> Any:
 
 
 def _called(source: Any) -> str:
-    return str(getattr(source, "__qualname__", None) or f"a {type(source).__name__}")
+    return str(getattr(source, "__qualname__", None) or f"this {type(source).__name__}")
 
 
 def _hint(source: Any) -> str:

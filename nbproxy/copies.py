@@ -28,6 +28,7 @@ from .recorder import LIMIT_BYTES
 from .segments import Kind, Log, read_all, shrink
 
 _PREFIX = "nbproxy-copy-"
+_SESSION = "connected"  # what a copy's files are called by
 Fetch = Callable[[int], Page]  # the page from a row on
 
 
@@ -37,14 +38,17 @@ class Home:
     def __init__(self) -> None:
         _sweep()
         self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-        self._end = weakref.finalize(self, _remove, self.path, os.getpid())
+        self.logs: list[Log] = []  # that are written to
+        self._end = weakref.finalize(self, _remove, self.path, os.getpid(), self.logs)
 
     def close(self) -> None:
         """Remove it."""
         self._end()
 
 
-def _remove(path: Path, pid: int) -> None:
+def _remove(path: Path, pid: int, logs: list[Log]) -> None:
+    for log in logs:
+        log.close()
     if os.getpid() == pid:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -64,12 +68,11 @@ def _sweep() -> None:
 class Copy:
     """A copy of one table. Thread-safe: one fetches, the others wait for it.
 
-    :param directory: its own, or shared with the other kind's.
-    :param session: what its files are called by.
+    :param place: the directory in its home that it shares with the copy of the other kind.
     """
 
-    def __init__(self, directory: Path, kind: Kind, session: str, fetch: Fetch) -> None:
-        self._directory, self._kind, self._session, self._fetch = directory, kind, session, fetch
+    def __init__(self, home: Home, place: str, kind: Kind, fetch: Fetch) -> None:
+        self._home, self._directory, self._kind, self._fetch = home, home.path / place, kind, fetch
         self._lock = threading.Lock()
         self._epoch: str | None = None
         self._next = self._rows = 0
@@ -114,8 +117,9 @@ class Copy:
     def _begin(self, epoch: str | None) -> None:
         if self._log is not None:
             self._log.close()
-            for path in self._directory.glob(f"*-{self._session}-*.arrow*"):
-                if path.name.startswith((self._kind.name, self._kind.bulk)):
+            self._home.logs.remove(self._log)
+            for name in (self._kind.name, self._kind.bulk):
+                for path in self._directory.glob(f"{name}-{_SESSION}-*"):
                     path.unlink(missing_ok=True)
         self._log, self._epoch, self._next, self._rows = None, epoch, 0, 0
 
@@ -123,7 +127,8 @@ class Copy:
         try:
             if self._log is None:
                 self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._log = Log(self._directory, self._kind, self._session)
+                self._log = Log(self._directory, self._kind, _SESSION)
+                self._home.logs.append(self._log)
             for batch in conform(page.table, self._kind.columns).combine_chunks().to_batches():
                 self._log.append(batch)
                 self._rows += batch.num_rows

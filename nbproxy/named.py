@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError
+from .errors import ConfigError, NbproxyError
 
 
 def named(text: str) -> Any:
@@ -50,6 +50,8 @@ def _attribute(module: str, attribute: str) -> Any:
         found: Any = importlib.import_module(module)
         for name in attribute.split("."):
             found = getattr(found, name)
+    except NbproxyError:
+        raise
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{module}:{attribute} cannot be imported: {error}") from error
     finally:

@@ -283,7 +283,7 @@ def _ask(
 
 
 def _get_status(url: str, timeout: float) -> dict[str, Any]:
-    answer = _ask(url, "GET", "status", None, None, timeout)
+    answer = _ask(url, "GET", "status?quiet", None, None, timeout)
     with contextlib.suppress(msgspec.DecodeError):
         status = msgspec.json.decode(answer.body, type=dict[str, Any])
         if answer.status == 200 and {"state", "recording", "counts"} <= status.keys():

@@ -121,7 +121,8 @@ class Own:
 
     :ivar answer: what is answered, as JSON; an :class:`Arrow`; or an awaitable of one of the two.
     :ivar on: the worker that it runs on; None: the event loop.
-    :ivar quiet: looks at the recording, so it must not grow by it: not recorded where it succeeds.
+    :ivar quiet: looks at the recording, so it must not grow by it: not recorded where it succeeds. A GET can ask for
+        the same (``status?quiet``): a view's own look is no traffic.
     """
 
     method: Literal["GET", "POST"]
@@ -278,7 +279,7 @@ class OwnExchange:
         except Exception as error:
             self.on_fault(self._fault(error))
         else:
-            self._answer(200, result, quiet=route.quiet)
+            self._answer(200, result, quiet=route.quiet or (route.method == "GET" and "quiet" in call.params))
 
     def _fault(self, error: Exception) -> HttpFault:
         """What is answered where a route raises."""
