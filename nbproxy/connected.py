@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import os
 import threading
 import time
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-_LONG_S = 10  # how long one question waits for a flush
+_LONG_S = 10.0  # how long one question waits for a flush
 _POLL_S = 1.0
 
 
@@ -407,13 +408,12 @@ class ConnectedSession(Recorded):
 
         :raises TimeoutError: it took longer than ``timeout`` seconds.
         """
-        left = timeout
-        while True:
-            seconds = _LONG_S if left is None else max(0, min(_LONG_S, int(left)))
-            if self._alive().get(f"flush?seconds={seconds}", bool, timeout=_LONG_S + 30.0):
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:  # in bounded steps: a proxy that is gone is noticed
+            left = _LONG_S if end is None else min(_LONG_S, max(0.0, end - time.monotonic()))
+            if self._alive().get(f"flush?ms={math.ceil(left * 1000)}", bool, timeout=_LONG_S + 30.0):
                 return
-            left = None if left is None else left - seconds
-            if left is not None and left < 1:
+            if end is not None and time.monotonic() >= end:
                 raise TimeoutError(f"not everything is scored after {timeout:g} s")
 
     # -- looking at it

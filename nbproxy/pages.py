@@ -3,7 +3,7 @@
 Laws:
 
 - Rows have numbers from 0 in the order of recording, which never change: a reader that keeps what it has asks for the
-  rest. Where they would change (rows were lost while a disk refused; another recording began) the **epoch** does, and
+  rest. Where they would change (rows were lost to a disk, or to whoever removed files; another recording began) the **epoch** does, and
   the reader begins anew.
 - A page has at least one row if there is one, and stops at ``PAGE_BYTES``. What is read for it is mapped; only the page
   is copied. The recorder's lock is held while files are listed, never while they are read.
@@ -12,6 +12,7 @@ Laws:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -66,35 +67,30 @@ class Pages:
         """The rows from number ``since`` on. Everything that was appended before the call can be had."""
         self._recorder.flush()
         for _ in range(_TRIES):
-            try:
-                return self._read(kind, since, bulky, missing=False)
-            except FileNotFoundError:  # sealed since it was listed
-                continue
-        return self._read(kind, since, bulky, missing=True)  # somebody removed it
+            with contextlib.suppress(FileNotFoundError):  # sealed since it was listed
+                return self._read(kind, since, bulky)
+        return self._read(kind, since, bulky)
 
-    def _read(self, kind: Kind, since: int, bulky: bool, *, missing: bool) -> Page:
+    def _read(self, kind: Kind, since: int, bulky: bool) -> Page:
         table = self._recorder.tables[kind.name]
         with self._recorder.lock:
             listed = table.log.segments() if table.log else []
             waiting, dropped = table.memory.batches(), table.memory.dropped
-        epoch, first = (f"{self._id}-{dropped}", 0) if table.log else (self._id, dropped)
+        there = [one for one in listed if (one.file if one.sealed else one.stream).exists()]
+        lost = f"{dropped}-{len(listed) - len(there)}"  # to a disk that refused; to somebody who removed files
+        epoch, first = (f"{self._id}-{lost}", 0) if table.log else (self._id, dropped)
         wanted = tuple(kind.columns) if bulky else tuple(kind.light)
-        sources = [self._segment(one, wanted, missing) for one in listed]
+        sources = [self._segment(one, wanted) for one in there]
         sources.append(_Source(sum(batch.num_rows for batch in waiting), lambda n: _after(waiting, n)))
         begin = max(since, first)
         rows = _filled(_from(sources, begin - first), kind, wanted)
         return Page(epoch, begin + rows.num_rows, first + sum(source.rows for source in sources), rows)
 
-    def _segment(self, segment: Segment, wanted: Sequence[str], missing: bool) -> _Source:
-        try:
-            if segment.sealed:
-                return _Source(self._count(segment), lambda n: _sealed(segment, wanted, n))
-            batches = stream_batches(segment)
-            return _Source(sum(batch.num_rows for batch in batches), lambda n: _after(batches, n))
-        except FileNotFoundError:
-            if not missing:
-                raise
-            return _Source(0, lambda _: iter(()))
+    def _segment(self, segment: Segment, wanted: Sequence[str]) -> _Source:
+        if segment.sealed:
+            return _Source(self._count(segment), lambda n: _sealed(segment, wanted, n))
+        batches = stream_batches(segment)
+        return _Source(sum(batch.num_rows for batch in batches), lambda n: _after(batches, n))
 
     def _count(self, segment: Segment) -> int:
         if segment.file not in self._counts:

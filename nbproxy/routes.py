@@ -15,7 +15,7 @@ from .background import Worker
 from .client import ClientConnection, error_body
 from .context import Context
 from .controls import Sight, Snapshot
-from .drafts import Draft
+from .drafts import Body, Draft
 from .errors import ERROR_FIELD, ClientFault, ConfigError, HttpFault, NbproxyError
 from .heads import RequestHead
 
@@ -192,7 +192,7 @@ ROUTES: dict[str, Own] = {
     "rows": Own("GET", _page("rows"), on="views", quiet=True),
     "hits": Own("GET", _page("hits"), on="views", quiet=True),
     "row": Own("GET", _row, on="views", quiet=True),
-    "flush": Own("GET", lambda desk, call: desk.flushed(call.number("seconds", 0, 30)), quiet=True),
+    "flush": Own("GET", lambda desk, call: desk.flushed(call.number("ms", 0, 30_000) / 1000), quiet=True),
     "score": Own("POST", lambda desk, call: desk.scored(call.json(Trying)), quiet=True),
     "model": Own("POST", _model, on="loads"),
     "load": Own("POST", _load, on="loads"),
@@ -249,6 +249,7 @@ class OwnExchange:
 
     def __init__(self, context: Context, client: ClientConnection, draft: Draft, desk: Desk) -> None:
         self._context, self._client, self._draft, self._desk = context, client, draft, desk
+        draft.request = Body(0)  # a model's address may have a key in it
         self._pieces: list[bytes] = []
         self._size = 0
         self._over = False

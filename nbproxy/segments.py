@@ -112,10 +112,11 @@ def segments(directory: Path, kind: Kind) -> dict[str, list[Segment]]:
 def read(segment: Segment, *, bulky: bool = True) -> Any:
     """A segment as an Arrow table of its kind's columns; the bulky ones null if they are not asked for or gone.
 
-    :raises FileNotFoundError: it was sealed or removed since it was listed.
+    :raises FileNotFoundError: it was removed since it was listed.
     """
     if not segment.sealed:
-        return _read_stream(segment, bulky)
+        with contextlib.suppress(FileNotFoundError):  # sealed since it was listed, by another process: see the laws
+            return _read_stream(segment, bulky)
     table = pa.ipc.open_file(pa.memory_map(str(segment.file))).read_all()
     if bulky:
         with contextlib.suppress(FileNotFoundError):

@@ -73,7 +73,7 @@ def ask(
         (b"GET", b"row?exchange_id=no", "right", None, 200),
         (b"GET", b"row?exchange_id=no&part=x", "right", None, 400),
         (b"GET", b"row?exchange_id=no", None, None, 401),
-        (b"GET", b"flush?seconds=1", "right", None, 200),
+        (b"GET", b"flush?ms=1000", "right", None, 200),
         (b"GET", b"flush", None, None, 401),
         (b"GET", b"settings", "right", None, 405),
         (b"HEAD", b"load", "right", None, 405),
@@ -253,6 +253,14 @@ def test_a_view_that_polls_pushes_nothing_out(session: nbproxy.Session) -> None:
     assert own.response_body.isna().all()
     assert own.response_truncated.all()
     assert (own.bytes_out > 0).all()
+
+
+def test_what_a_model_was_given_by_is_not_recorded(session: nbproxy.Session) -> None:
+    body = b'{"role": "model", "source": "http://user:s3cret@localhost/?api_key=s3cret"}'
+    assert ask(session, b"POST", b"load", body)[0] == 400
+    row = session.frame.iloc[-1]
+    assert (row.route, row.bytes_in, row.request_truncated) == ("own", len(body), True)
+    assert row[["request_body", "response_body"]].isna().all()
 
 
 def test_a_loading_model_holds_nobody_up(session: nbproxy.Session) -> None:
