@@ -106,6 +106,7 @@ def serve(
     """
     if record is not None and no_record:
         raise typer.BadParameter("--record and --no-record exclude each other")
+    allowed = _host_names(allow_hosts or [])
     options = {
         "host": host,
         "port": port,
@@ -116,7 +117,7 @@ def serve(
         "deadline": deadline,
         "drain": drain,
     }
-    _until_signalled(lambda: _started(upstream, options, allow_hosts or [], as_json))
+    _until_signalled(lambda: _started(upstream, options, allowed, as_json))
 
 
 def live(
@@ -221,13 +222,19 @@ def _demo_model(text: str) -> Any:
     return None if text == "minilm" else _model(text)
 
 
-def _started(upstream: str, options: Mapping[str, Any], allow_hosts: Sequence[str], as_json: bool) -> Session:
+def _host_names(hosts: Sequence[str]) -> frozenset[str]:
+    from .ports import host_names
+
+    return host_names(hosts)
+
+
+def _started(upstream: str, options: Mapping[str, Any], allowed: frozenset[str], as_json: bool) -> Session:
     """The session; where it is and how to connect is printed, for people or as JSON."""
     from .registry import start
 
     with contextlib.redirect_stdout(io.StringIO() if as_json else sys.stdout):
         session = start(upstream, **options)
-    session.allowed_hosts = frozenset(allow_hosts)
+    session.allowed_hosts = allowed
     if as_json:
         _print_json(_facts(session))
     else:

@@ -126,7 +126,7 @@ class Copy:
     def _add(self, page: Page) -> None:
         try:
             if self._log is None:
-                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._directory.mkdir(mode=0o700, exist_ok=True)
                 self._log = Log(self._directory, self._kind, _SESSION)
                 self._home.logs.append(self._log)
             for batch in conform(page.table, self._kind.columns).combine_chunks().to_batches():

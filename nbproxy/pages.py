@@ -3,8 +3,8 @@
 Laws:
 
 - Rows have numbers from 0 in the order of recording, which never change: a reader that keeps what it has asks for the
-  rest. Where they would change (rows were lost to a disk, or to whoever removed files; another recording began) the **epoch** does, and
-  the reader begins anew.
+  rest. Where they would change (rows were lost to a disk, or to whoever removed files; another recording began) the
+  **epoch** does, and the reader begins anew.
 - A page has at least one row if there is one, and stops at ``PAGE_BYTES``. What is read for it is mapped; only the page
   is copied. The recorder's lock is held while files are listed, never while they are read.
 - Nothing here changes anything.

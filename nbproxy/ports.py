@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import re
 import socket
+from collections.abc import Iterable
 
 from .errors import ConfigError
 from .server import bind
+
+_NAME = re.compile(r"[\w.-]+")
 
 
 def bound(host: str, port: int | None) -> socket.socket:
@@ -49,6 +53,19 @@ def allowed_hosts(host: str) -> frozenset[str]:
         return frozenset([_bracketed(host.lower())])
     addresses = [one.address.partition("%")[0] for found in psutil.net_if_addrs().values() for one in found]
     return frozenset([socket.gethostname().lower(), *(_bracketed(one.lower()) for one in addresses if _is_ip(one))])
+
+
+def host_names(hosts: Iterable[str]) -> frozenset[str]:
+    """Names and addresses as a Host field has them.
+
+    :raises ConfigError: one is not a name alone.
+    """
+    if isinstance(hosts, str):
+        raise ConfigError(f"allowed hosts are several: give [{hosts!r}]")
+    for host in hosts:
+        if not (_is_ip(host.strip("[]")) or _NAME.fullmatch(host)):
+            raise ConfigError(f"{host!r} is not a host's name; it looks like search.example, without a scheme or port")
+    return frozenset(_bracketed(host.lower()) for host in hosts)
 
 
 def _is_ip(text: str) -> bool:

@@ -105,7 +105,7 @@ class Remote:
 
     def __init__(self, url: str, token: str | None = None, *, timeout: float = 5.0) -> None:
         self._url, self._timeout = _address(url), timeout
-        self._given = token
+        self._given = token = None if token is None else token.strip()
         status = self.status()
         self._name = str(status.get("name", self._url))
         self._token = token or self._found(status)
@@ -276,8 +276,8 @@ def _ask(
             f"nothing answers at {url} ({error or type(error).__name__}): was it stopped? "
             "nbproxy.start() or `nbproxy serve` prints the address of a running one"
         ) from None
-    except UnicodeEncodeError:
-        raise ConfigError("the token is not one of nbproxy's: they are plain ASCII") from None
+    except ValueError:
+        raise ConfigError("the token is not one of nbproxy's: they are plain ASCII, on one line") from None
     finally:
         connection.close()
 

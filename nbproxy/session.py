@@ -30,7 +30,7 @@ from .options import Options
 from .origin import Origin, origin
 from .pages import Pages
 from .places import runtime_directory
-from .ports import allowed_hosts, bound, own_hosts
+from .ports import allowed_hosts, bound, host_names, own_hosts
 from .recorder import Recorder, default_directory
 from .recording import Recorded, Recording
 from .remote import announce
@@ -205,7 +205,7 @@ class Session(LiveSettings, Recorded):
 
     @allowed_hosts.setter
     def allowed_hosts(self, hosts: Iterable[str]) -> None:
-        self._allowed = frozenset(host.lower() for host in hosts)
+        self._allowed = host_names(hosts)
 
     @property
     def recording(self) -> Recording | None:

@@ -61,6 +61,7 @@ FAILED = [
     (("serve", "http://localhost:1", "--model", "bm52"), "did you mean 'bm25'"),
     (("serve", "http://localhost:1", "--model", "json:nothing"), "--model json:nothing cannot be imported"),
     (("serve", "http://localhost:1", "--model", "no_such:thing"), "No module named 'no_such'"),
+    (("serve", "http://localhost:1", "--allow-host", "http://a"), "is not a host's name"),
     (("live", "http://127.0.0.1:1"), "127.0.0.1:1"),
     (("demo", "--model", "bm25"), "give another one"),
 ]

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import json
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,8 @@ import pytest
 
 import nbproxy
 from nbproxy import ConfigError, Hit, MissingExtra, RerankFault, SessionClosed, pages
-from nbproxy.connected import ConnectedSession, RemoteModel
+from nbproxy.connected import ConnectedSession
+from nbproxy.remote_settings import RemoteModel
 
 from .test_cli import serving
 from .test_searches import BODY, backwards, ids, search
@@ -207,6 +209,7 @@ def test_a_copy_that_was_cleaned_away_is_fetched_again(near: nbproxy.Session, fa
     for path in far._home.path.rglob("*.arrow*"):
         path.unlink()
     pd.testing.assert_frame_equal(far.frame, frame)
+    shutil.rmtree(far._home.path)
     search(near)
     assert len(far.frame) == 2
 
@@ -243,6 +246,13 @@ def test_the_recording_is_the_directory_or_a_copy_of_it(
     assert elsewhere.path != near.recording.path
     pd.testing.assert_frame_equal(elsewhere.frame, near.frame)
     pd.testing.assert_frame_equal(elsewhere.hits, near.hits)
+
+
+def test_a_wrong_token_is_told_at_once(near: nbproxy.Session) -> None:
+    assert nbproxy.connect(near.url, f" {near.token}\n").running
+    for wrong in ("wrong", "wröng", "two\nlines"):
+        with pytest.raises(ConfigError, match="token"):
+            nbproxy.connect(near.url, wrong)
 
 
 # -- settings

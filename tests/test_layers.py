@@ -21,7 +21,7 @@ LEVELS: dict[int, str] = {
     3: "pipeline batches segments memory finishing recorder systems compare evaluate",
     4: "background origin pages copies upstream recording replay datasets engine stats drafts scoring options",
     5: "context client relay fetching left_alone searches shadows models named live_settings overview routes server "
-    "ports views panel live remote report",
+    "ports views panel live remote remote_settings report",
     6: "desk session connected registry",
     7: "demo demo_report",
     8: "cli",

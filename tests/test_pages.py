@@ -21,7 +21,7 @@ from .recordings import exchange, ranking
 @pytest.fixture(params=["disk", "memory"])
 def recording(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Recorder]:
     directory = tmp_path if request.param == "disk" else None
-    made = Recorder(directory, session_id="s", roll_bytes=40_000)
+    made = Recorder(directory, session_id="s", roll_bytes=20_000)
     yield made
     made.close()
 
@@ -56,18 +56,18 @@ def test_every_row_comes_once_and_in_order(
     recording: Recorder, monkeypatch: pytest.MonkeyPatch, limit: int, flush: int
 ) -> None:
     monkeypatch.setattr(pages, "PAGE_BYTES", limit)
-    record(recording, range(300), flush=flush)
+    record(recording, range(150), flush=flush)
     all_pages = Pages(recording)
     table, counts = read(all_pages)
-    assert ids(table) == list(range(300))
-    assert table.column("response_body").to_pylist() == [b"%d " % n * 100 for n in range(300)]
+    assert ids(table) == list(range(150))
+    assert table.column("response_body").to_pylist() == [b"%d " % n * 100 for n in range(150)]
     assert all(counts)
     assert (limit == 1) == (set(counts) == {1})
     light, _ = read(all_pages, bulky=False)
-    assert light.column("response_body").null_count == 300
+    assert light.column("response_body").null_count == 150
     assert light.drop_columns(list(ROWS.bulky)).equals(table.drop_columns(list(ROWS.bulky)))
     hits, _ = read(all_pages, HITS, 13)
-    assert hits.num_rows == 600 - 13
+    assert hits.num_rows == 300 - 13
     assert hits.column("doc_id").to_pylist()[:3] == ["d1", "d0", "d1"]
 
 
