@@ -3,12 +3,14 @@
 #   make demo    start the demo engine, rerank, compare, evaluate (about a minute after set-up)
 #   make test    every test (the notebooks are executed by them)
 #   make lint    ruff, mypy --strict
-#   make bench   figures, as ratios against peers in the same run
+#   make bench   figures, as ratios against peers in the same run (BENCH="--quick relay" for some, quickly); needs
+#                nginx, HAProxy and wrk: apt-get install nginx-light haproxy wrk
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := .venv-bench
 
 .PHONY: demo test lint bench setup clean
 
@@ -23,8 +25,8 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)
-	$(BIN)/python -m tests.benchmarks
+bench: $(READY) $(PEERS)/.ready
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 setup: $(READY)
 
@@ -36,5 +38,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(VENV)/clients/elasticsearch8 'elasticsearch8<9' 'elastic-transport<9'
 	touch $(READY)
 
+# mitmproxy, a peer of the benchmarks, in an environment of its own: it pins versions of what we use.
+$(PEERS)/.ready:
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade mitmproxy
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,12 +1,13 @@
 """Finished exchanges and rankings as Arrow record batches: the rows of ``session.frame`` and ``session.hits``.
 
 Laws: whatever text or number a client or a model sent, a batch comes out: lone surrogates become U+FFFD (pairs
-become the character that they meant), what does not fit its column's type becomes null. Nothing here redacts.
+become the character that they meant), what does not fit its column's type becomes null. Exchanges come redacted;
+drafts come as they are, and their heads and targets are redacted here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -14,13 +15,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .exchange import Exchange
-from .frames import FRAME_COLUMNS, HITS_COLUMNS, Column, schema
+from .drafts import NOTHING, Body, Draft, start_times
+from .exchange import Exchange, id_texts, new_exchange_ids
+from .frames import BODY, FRAME_COLUMNS, HITS_COLUMNS, TIME, Column, schema
 from .ranking import Ranking
+from .redact import redact_head, redact_target
 
 FRAME_SCHEMA = schema(FRAME_COLUMNS)
 HITS_SCHEMA = schema(HITS_COLUMNS)
 
+_MORE = attrgetter("more")
+SHOWN = 256  # so many of the newest rows are kept for views
 _RENAMED = {"request_headers": "request_head", "response_headers": "response_head"}
 Failures = (
     ValueError,
@@ -45,6 +50,105 @@ def frame_batch(exchanges: Iterable[Exchange]) -> Any:
     for name, convert in _CONVERTED.items():
         columns[name] = tuple(map(convert, columns[name]))
     return _batch(columns, FRAME_COLUMNS, FRAME_SCHEMA)
+
+
+Row = Exchange | Draft
+
+
+def all_plain(rows: Sequence[Row]) -> bool:
+    """Whether they are drafts of exchanges that have no more than what every exchange has."""
+    return set(map(type, rows)) <= {Draft} and not any(map(_MORE, rows))
+
+
+def rows_batch(rows: Sequence[Row]) -> Any:
+    """A record batch of one row for each of ``rows``, in the order given; drafts among them are plain."""
+    if all_plain(rows):
+        return plain_batch(rows)  # type: ignore[arg-type]
+    mine = np.array([isinstance(row, Draft) for row in rows])
+    if not mine.any():
+        return frame_batch(rows)  # type: ignore[arg-type]
+    one = plain_batch([row for row in rows if isinstance(row, Draft)])
+    other = frame_batch([row for row in rows if isinstance(row, Exchange)])
+    order = np.where(mine, np.cumsum(mine) - 1, one.num_rows + np.cumsum(~mine) - 1)
+    return pa.Table.from_batches([one, other]).take(pa.array(order)).combine_chunks().to_batches()[0]
+
+
+def plain_batch(drafts: Sequence[Draft]) -> Any:
+    """A record batch of one row per draft, in the order given. By columns from what the drafts refer to, without an
+    object for each row; what only some exchanges have is null."""
+    n = len(drafts)
+    heads, blocks = [draft.head for draft in drafts], [draft.response_block for draft in drafts]
+    t0, sent, answered, ended = (
+        np.array([getattr(draft, name) for draft in drafts], dtype=np.float64)
+        for name in ("t0", "sent_at", "answered_at", "ended_at")
+    )
+    columns = {
+        **_identities(drafts),
+        "client": [draft.client for draft in drafts],
+        "method": [head.method for head in heads],
+        "target": _mapped(redact_target, [head.target for head in heads]),
+        "route": [draft.route for draft in drafts],
+        "status": [draft.status for draft in drafts],
+        "request_headers": _mapped(recorded_lines, [head.block for head in heads]),
+        "response_headers": _mapped(recorded_lines, blocks),
+        **_bodies("request", "bytes_in", [draft.request for draft in drafts]),
+        **_bodies("response", "bytes_out", [draft.response for draft in drafts]),
+        "upstream_ms": pa.array((answered - sent) * 1e3, from_pandas=True),
+        "total_ms": pa.array((ended - t0) * 1e3),
+        **_models(drafts),
+        "reranked": pa.repeat(False, n),
+        "reason": [draft.reason for draft in drafts],
+        "error": [draft.error for draft in drafts],
+    }
+    missing = {name: pa.nulls(n, column.arrow) for name, column in FRAME_COLUMNS.items() if name not in columns}
+    return _batch({**columns, **missing}, FRAME_COLUMNS, FRAME_SCHEMA)
+
+
+def _identities(drafts: Sequence[Draft]) -> dict[str, Any]:
+    """The ids, fixed for those that views may ask about: they show the newest."""
+    started = start_times(drafts)
+    ids = new_exchange_ids(started)
+    for draft, begin, one in zip(drafts[-SHOWN:], started[-SHOWN:].tolist(), id_texts(ids[-SHOWN:]), strict=True):
+        if not draft.identified:
+            draft.identify(begin, one)
+    for place in [place for place, draft in enumerate(drafts) if draft.identified]:
+        started[place] = drafts[place].started
+        ids[place] = np.frombuffer(drafts[place].exchange_id.encode(), dtype=np.uint8)
+    offsets = pa.py_buffer(np.arange(0, 36 * len(drafts) + 1, 36, dtype=np.int64))
+    texts = pa.LargeStringArray.from_buffers(len(drafts), offsets, pa.py_buffer(ids.tobytes()))
+    return {"exchange_id": texts, "started": pa.array(started).cast(TIME.arrow)}
+
+
+def _bodies(which: str, total: str, bodies: Sequence[Body]) -> dict[str, Any]:
+    if all([body is NOTHING for body in bodies]):  # noqa: C419 - a list is faster
+        nothing, none, zero = pa.nulls(len(bodies), BODY.arrow), pa.repeat(False, len(bodies)), [0] * len(bodies)
+        return {f"{which}_body": nothing, f"{which}_truncated": none, total: zero}
+    return {
+        f"{which}_body": [body.bytes() for body in bodies],
+        f"{which}_truncated": [body.size > body.limit for body in bodies],
+        total: [body.size for body in bodies],
+    }
+
+
+def _models(drafts: Sequence[Draft]) -> dict[str, Any]:
+    models = [draft.settings.model for draft in drafts]
+    if not any([model is not None for model in models]):  # noqa: C419
+        return {}
+    return {
+        "model": [model and model.name for model in models],
+        "model_fingerprint": [model and model.fingerprint for model in models],
+    }
+
+
+def _mapped(convert: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
+    """Each value converted, equal ones once: targets and heads repeat."""
+    converted = {value: convert(value) for value in set(values)}
+    return [converted[value] for value in values]
+
+
+def recorded_lines(head: bytes) -> str:
+    """The lines of a head as they are stored."""
+    return header_lines(redact_head(head))
 
 
 def hits_batch(exchanges: Iterable[Exchange]) -> Any:
@@ -95,6 +199,8 @@ def _batch(values: Mapping[str, Sequence[Any]], columns: Mapping[str, Column], o
 
 def _array(values: Sequence[Any], column: Column) -> Any:
     """An Arrow array; the slow way only if one of the values does not fit."""
+    if isinstance(values, pa.Array):
+        return values
     try:
         return pa.array(values, column.arrow)
     except Failures:

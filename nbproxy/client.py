@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
+from time import perf_counter
 from typing import Protocol
 
 import msgspec
@@ -16,7 +16,8 @@ import msgspec
 from .errors import ClientFault, HttpFault
 from .heads import RequestHead
 from .settings import Limits
-from .wire import End, RequestReader
+from .watch import Watched
+from .wire import End, Memo, RequestReader
 
 HIGH_WATER = 1 << 18
 _AHEAD = 1 << 16
@@ -57,6 +58,8 @@ class Lobby(Protocol):
     @property
     def limits(self) -> Limits: ...
     @property
+    def heads(self) -> Memo[RequestHead]: ...
+    @property
     def stopping(self) -> bool: ...
     def admit(self, client: ClientConnection) -> bool: ...
     def dismiss(self, client: ClientConnection) -> None: ...
@@ -67,12 +70,12 @@ class Lobby(Protocol):
     def refused(self, client: ClientConnection, fault: ClientFault) -> None: ...
 
 
-class ClientConnection(asyncio.Protocol):
-    """A client's connection."""
+class ClientConnection(Watched, asyncio.Protocol):
+    """A client's connection. What ``Watched`` is about here is the next byte of what is being waited for."""
 
     def __init__(self, lobby: Lobby) -> None:
         self._lobby = lobby
-        self._reader = RequestReader(lobby.limits)
+        self._reader = RequestReader(lobby.limits, lobby.heads)
         self._handler: Handler | None = None
         self._reading_body = False
         self._held = False  # the handler takes no more of the body for now
@@ -84,21 +87,20 @@ class ClientConnection(asyncio.Protocol):
         self.gone = False
         self.blocked = False
         self.peer: str | None = None
-        self.touched = 0.0  # of the loop's clock: the last byte of what is being waited for
         self.t0 = 0.0  # of perf_counter: the request's first byte
 
     # -- what handlers use
 
     def write(self, data: bytes) -> None:
         if not self.gone:
-            self.touched = self._now()
+            self.quiet_since = None
             self.transport.write(data)
 
     def hold(self, held: bool) -> None:
         """The handler takes no more of the body for now, or does again."""
         self._held = held
         if not held:
-            self.touched = self._now()
+            self.quiet_since = None
             self._pump()
         self._adjust()
 
@@ -114,12 +116,13 @@ class ClientConnection(asyncio.Protocol):
     def finish(self, keep: bool) -> None:
         """The exchange has ended, its answer is written. ``keep``: the connection may serve another."""
         self._handler = None
-        self.touched = self._now()
+        self.quiet_since = None
         if not keep or self._reading_body or self._lobby.stopping:
             self.linger()
             return
         self._held = False
-        asyncio.get_running_loop().call_soon(self._resume)
+        if self._reader.pending or self._half_closed:
+            asyncio.get_running_loop().call_soon(self._resume)
 
     def answer(
         self, status: int, body: bytes, *, fields: bytes = b"", head_only: bool = False, keep: bool = True
@@ -173,7 +176,6 @@ class ClientConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else None
         self._now = asyncio.get_running_loop().time
-        self.touched = self._now()
         if not self._lobby.admit(self):
             self.answer(
                 503, error_body(ClientFault("too many connections", status=503, type="nbproxy_limit")), keep=False
@@ -183,24 +185,37 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._lingering_until is not None:
             return
+        if self._handler is None and not self.blocked and (head := self._reader.whole(data)) is not None:
+            self.t0 = perf_counter()
+            self._begin(head)
+            return
         if self._tunnel is not None:
             self._tunnel.on_tunnel_data(data)
             return
         if self._handler is None:
             if not self._reader.started:
-                self.t0 = time.perf_counter()
-                self.touched = self._now()  # a head has so long from its first byte
+                self.t0 = perf_counter()
+                self.quiet_since = None  # a head has so long from its first byte
         else:
-            self.touched = self._now()
+            self.quiet_since = None
         self._reader.receive(data)
         self._pump()
         self._adjust()
+
+    def _begin(self, head: RequestHead) -> None:
+        """A whole request without a body."""
+        try:
+            self._lobby.dispatch(self, head)
+            if self._handler is not None:
+                self._handler.on_body_end(b"")
+        except ClientFault as fault:
+            self._refuse(fault)
 
     def _resume(self) -> None:
         """Go on with what the client sent ahead."""
         if self.gone or self._handler is not None:
             return
-        self.t0 = time.perf_counter()
+        self.t0 = perf_counter()
         self._pump()
         self._adjust()
         if self._half_closed and self._handler is None and not self.gone:
@@ -209,8 +224,8 @@ class ClientConnection(asyncio.Protocol):
     def _pump(self) -> None:
         try:
             while not self._held and self._lingering_until is None and not self.gone:
-                if self._handler is not None and not self._reading_body:
-                    return
+                if self.blocked if self._handler is None else not self._reading_body:
+                    return  # the next request waits until the answer before it is out
                 event = self._reader.next()
                 if event is None:
                     return
@@ -277,37 +292,35 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.blocked = False
-        self.touched = self._now()
+        self.quiet_since = None
         if self._handler is not None:
             self._handler.on_client_blocked(False)
+        elif self._reader.pending:
+            self._resume()
 
     # -- time
 
     def sweep(self, now: float) -> None:
         """End what has waited too long; called now and then."""
         limits = self._lobby.limits
-        if self._lingering_until is not None:
-            if now > self._lingering_until and not self.blocked:
+        if self.blocked:
+            if self.overdue(now, limits.idle_s):
+                self.transport.abort()  # it reads nothing of its answer
+        elif self._lingering_until is not None:
+            if now > self._lingering_until:
                 self.transport.abort()
         elif self._handler is None:
             if self._reader.started:
-                if _over(now, self.touched, limits.head_s):
+                if self.overdue(now, limits.head_s):
                     self._refuse(ClientFault("the request head took too long", status=408, type="nbproxy_limit"))
-            elif _over(now, self.touched, limits.idle_s):
+            elif self.overdue(now, limits.idle_s):
                 self.transport.close()
-        elif self._reading_body and not self._held:
-            if _over(now, self.touched, limits.body_s):
-                self._refuse(ClientFault("the request body took too long", status=408, type="nbproxy_limit"))
-        elif self.blocked and _over(now, self.touched, limits.idle_s):
-            self.transport.abort()  # it reads nothing of its answer
+        elif self._reading_body and not self._held and self.overdue(now, limits.body_s):
+            self._refuse(ClientFault("the request body took too long", status=408, type="nbproxy_limit"))
 
     @property
     def idle(self) -> bool:
         return self._handler is None
-
-
-def _over(now: float, since: float, limit: float | None) -> bool:
-    return limit is not None and now - since > limit
 
 
 def error_body(fault: HttpFault) -> bytes:

@@ -11,11 +11,13 @@ from typing import Any, Protocol
 
 from .background import Worker
 from .dialects import Dialect
+from .drafts import Draft
 from .exchange import Exchange
+from .heads import RequestHead
 from .ranking import Ranking
 from .settings import Limits, Settings
-from .stats import Stats
 from .upstream import Pool
+from .wire import Memo
 
 log = logging.getLogger("nbproxy")
 
@@ -23,7 +25,7 @@ log = logging.getLogger("nbproxy")
 class Sink(Protocol):
     """Where finished exchanges go: the recorder's side that the server sees."""
 
-    def append(self, exchange: Exchange) -> None: ...
+    def append(self, row: Exchange | Draft) -> None: ...
 
     def append_ranking(
         self, exchange_id: str, part: int | None, query_id: str | None, query: str | None, ranking: Ranking
@@ -52,18 +54,13 @@ class Context:
     pool: Pool
     spawn: Callable[[Coroutine[Any, Any, None]], Any]
     host_header: str = "upstream"
-    stats: Stats = field(default_factory=Stats)
     errors: deque[ErrorNote] = field(default_factory=lambda: deque(maxlen=1000))
     error_count: int = 0
     heavy: Worker = field(default_factory=lambda: Worker("nbproxy-heavy"))  # large bodies, the user's own ``fields``
     views: Worker = field(default_factory=lambda: Worker("nbproxy-views"))  # what our own routes look up
     loads: Worker = field(default_factory=lambda: Worker("nbproxy-loads"))  # models that a view switches to
     shadowing: Callable[..., None] | None = None
-
-    def record(self, exchange: Exchange) -> None:
-        """A finished exchange."""
-        self.stats.count(exchange)
-        self.sink.append(exchange)
+    heads: Memo[RequestHead] = field(default_factory=Memo)
 
     def close(self) -> None:
         """Let the workers' threads end."""

@@ -44,23 +44,6 @@ class SessionDesk:
 
     # -- on the loop's thread
 
-    def status_now(self) -> dict[str, Any]:
-        return self._session.status_now()
-
-    def facts(self) -> dict[str, Any]:
-        """What a connected session shows as its own."""
-        session = self._session
-        settings = {
-            "model": _described(session.model),
-            "models": {name: _described(model) for name, model in session.models.items()},
-            "shadow": {name: _described(model) for name, model in session.shadow.items()},
-            "depth": session.depth,
-            "fields": _shown(session.fields),
-            "min_score": session.min_score,
-            "deadline": session.deadline,
-        }
-        return {"session": session.session_id, "status": session.status_now(), "settings": settings}
-
     def flushed(self, seconds: float) -> Awaitable[bool]:
         """Whether everything is recorded, shadows too, within so many seconds."""
 
@@ -85,6 +68,23 @@ class SessionDesk:
         in_background(self._session.stop, f"nbproxy-stop-{self._session.name}")
 
     # -- on a worker's
+
+    def status_now(self) -> dict[str, Any]:
+        return self._session.status_now()
+
+    def facts(self) -> dict[str, Any]:
+        """What a connected session shows as its own."""
+        session = self._session
+        settings = {
+            "model": _described(session.model),
+            "models": {name: _described(model) for name, model in session.models.items()},
+            "shadow": {name: _described(model) for name, model in session.shadow.items()},
+            "depth": session.depth,
+            "fields": _shown(session.fields),
+            "min_score": session.min_score,
+            "deadline": session.deadline,
+        }
+        return {"session": session.session_id, "status": session.status_now(), "settings": settings}
 
     def snapshot_now(self, lines: int) -> Snapshot:
         return self._session.snapshot_now(lines)

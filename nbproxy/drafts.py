@@ -1,137 +1,204 @@
-"""An exchange while it happens: what the server notes, until it is finished and frozen."""
+"""An exchange while it happens: what the server notes by reference, frozen into an :class:`Exchange` off the loop."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
-from .exchange import Exchange, Route, new_exchange_id
+import numpy as np
+
+from .exchange import Exchange, Route, id_texts, new_exchange_ids
 from .heads import RequestHead, ResponseHead
+from .ranking import Ranking
 from .settings import Settings
 
 KEPT_OF_A_BODY = 65_536
+WHOLE = math.inf
 
 
 class Body:
-    """The first ``limit`` bytes of a body (None: all of it), by reference, and its true size."""
+    """A body's pieces by reference, until ``limit`` bytes are there, and its true size."""
 
-    __slots__ = ("_kept", "_limit", "_pieces", "size")
+    __slots__ = ("limit", "pieces", "size")
 
-    def __init__(self, limit: int | None = KEPT_OF_A_BODY) -> None:
-        self._pieces: list[bytes] = []
-        self._kept, self._limit, self.size = 0, limit, 0
+    def __init__(self, limit: float = KEPT_OF_A_BODY) -> None:
+        self.pieces: list[bytes] = []
+        self.limit, self.size = limit, 0
 
     def add(self, data: bytes) -> None:
+        if self.size < self.limit:
+            self.pieces.append(data)
         self.size += len(data)
-        if self._limit is None:
-            self._pieces.append(data)
-        elif self._kept < self._limit:
-            self._pieces.append(data[: self._limit - self._kept])
-            self._kept += len(self._pieces[-1])
 
     def bytes(self) -> bytes | None:
-        """What was kept; None for an empty body."""
-        if not self._pieces:
+        """Its first ``limit`` bytes; None for an empty body."""
+        if not self.pieces:
             return None
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        kept = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+        return kept[: int(self.limit)] if self.truncated else kept
 
     @property
     def truncated(self) -> bool:
-        return self._limit is not None and self.size > self._limit
+        return self.size > self.limit
+
+
+NOTHING = Body()  # of an exchange without one; nobody adds to it
 
 
 class Draft:
-    """An unfinished :class:`Exchange`.
+    """An unfinished :class:`Exchange`. What it notes are references; nothing is converted before it has ended.
 
+    :param record: takes the draft when it has ended.
     :param settings: the reference that it took at its start.
     :param t0: ``perf_counter`` at the request's first byte.
-    :param keep: how much of the request's and of the answer's body is recorded; None: all.
+    :ivar keep: how much of the request's and of the answer's body is recorded.
+    :ivar sent_at, answered_at, ended_at: ``perf_counter``, as ``t0``.
+    :ivar more: fields of the exchange that only some have.
+    :ivar weight: bytes of bodies that it holds, once it has ended.
     """
 
-    __slots__ = (
-        "_finish", "client", "exchange_id", "head", "more", "request", "rerank_ms", "response", "response_block",
-        "route", "sent_at", "settings", "started", "status", "t0", "upstream_ms",
-    )  # fmt: skip
+    keep: tuple[float, float] = (KEPT_OF_A_BODY, KEPT_OF_A_BODY)
+    request: Body = NOTHING
+    response: Body = NOTHING
+    status: int | None = None
+    response_block: bytes = b""
+    sent_at: float | None = None
+    answered_at: float | None = None
+    ended_at: float | None = None
+    rerank_ms: float | None = None
+    reason: str | None = None
+    error: str | None = None
+    more: dict[str, Any] | None = None
+    weight: int = 0
+    part: None = None
+    rankings: tuple[Ranking, ...] = ()
+    _identity: tuple[int, str] | None = None
 
     def __init__(
         self,
-        finish: Callable[[Exchange], None],
+        record: Callable[[Draft], None],
         client: str | None,
         head: RequestHead,
         settings: Settings,
         route: Route,
         t0: float,
-        *,
-        keep: tuple[int | None, int | None] = (KEPT_OF_A_BODY, KEPT_OF_A_BODY),
     ) -> None:
-        now = time.perf_counter()
-        self._finish = finish
-        self.client, self.head, self.settings, self.route = client, head, settings, route
-        self.exchange_id = new_exchange_id()
-        self.t0 = t0
-        self.started = time.time_ns() // 1000 - int((now - t0) * 1e6)
-        self.request, self.response = Body(keep[0]), Body(keep[1])
-        self.status: int | None = None
-        self.response_block = b""
-        self.sent_at: float | None = None
-        self.upstream_ms: float | None = None
-        self.rerank_ms: float | None = None
-        self.more: dict[str, Any] = {}
+        self._record = record
+        self.client, self.head, self.settings, self.route, self.t0 = client, head, settings, route, t0
+
+    # -- what happens
+
+    def received(self, data: bytes) -> None:
+        """A piece of the request's body."""
+        if self.request is NOTHING:
+            self.request = Body(self.keep[0])
+        self.request.add(data)
 
     def sent(self) -> None:
         """The first byte went upstream."""
         if self.sent_at is None:
-            self.sent_at = time.perf_counter()
-
-    def answered(self) -> None:
-        """The answer's last byte came from upstream."""
-        if self.sent_at is not None:
-            self.upstream_ms = (time.perf_counter() - self.sent_at) * 1e3
+            self.sent_at = perf_counter()
 
     def respond(self, status: int, block: bytes) -> None:
         self.status, self.response_block = status, block
 
     def respond_as(self, head: ResponseHead) -> None:
-        self.respond(head.status, head.block)
+        self.status, self.response_block = head.status, head.block
 
-    def finish(self, error: str | None = None, **more: Any) -> None:
-        """Freeze, record, count. A second call does nothing."""
-        finish, self._finish = self._finish, _nothing
-        if finish is _nothing:
-            return
-        model = self.settings.model
-        fields: dict[str, Any] = {
-            "model": model.name if model else None,
-            "model_fingerprint": model.fingerprint if model else None,
-            **self.more,
-            **more,
-        }
-        finish(
-            Exchange(
-                exchange_id=self.exchange_id,
-                started=self.started,
-                client=self.client,
-                method=self.head.method,
-                target=self.head.target,
-                route=self.route,
-                status=self.status,
-                request_head=self.head.block,
-                request_body=self.request.bytes(),
-                response_head=self.response_block,
-                response_body=self.response.bytes(),
-                request_truncated=self.request.truncated,
-                response_truncated=self.response.truncated,
-                bytes_in=self.request.size,
-                bytes_out=self.response.size,
-                upstream_ms=self.upstream_ms,
-                rerank_ms=self.rerank_ms,
-                total_ms=(time.perf_counter() - self.t0) * 1e3,
-                error=error,
-                **fields,
-            )
+    def returned(self, data: bytes) -> None:
+        """A piece of the answer's body."""
+        if self.response is NOTHING:
+            self.response = Body(self.keep[1])
+        self.response.add(data)
+
+    def answered(self) -> None:
+        """The answer's last byte came from upstream."""
+        self.answered_at = perf_counter()
+
+    def note(self, **more: Any) -> None:
+        """Fields of the exchange that only some have."""
+        self.more = {**self.more, **more} if self.more else more
+
+    def finish(self, error: str | None = None) -> None:
+        """It has ended: hand it over. A second call does nothing."""
+        if self.ended_at is None:
+            self.ended_at = perf_counter()
+            self.error = error
+            self.weight = self.request.size + self.response.size
+            if self.weight > KEPT_OF_A_BODY:
+                self.weight = sum(map(len, [*self.request.pieces, *self.response.pieces]))
+            self._record(self)
+
+    # -- what it was
+
+    @property
+    def exchange_id(self) -> str:
+        return self._identified()[1]
+
+    @property
+    def started(self) -> int:
+        """Epoch microseconds of the request's first byte."""
+        return self._identified()[0]
+
+    @property
+    def identified(self) -> bool:
+        """Whether somebody has asked for its id."""
+        return self._identity is not None
+
+    def _identified(self) -> tuple[int, str]:
+        if self._identity is None:
+            begin = start_times([self])
+            self._identity = int(begin[0]), id_texts(new_exchange_ids(begin))[0]
+        return self._identity
+
+    def identify(self, started: int, exchange_id: str) -> None:
+        self._identity = started, exchange_id
+
+    @property
+    def upstream_ms(self) -> float | None:
+        return None if self.sent_at is None or self.answered_at is None else (self.answered_at - self.sent_at) * 1e3
+
+    @property
+    def total_ms(self) -> float | None:
+        return None if self.ended_at is None else (self.ended_at - self.t0) * 1e3
+
+    def exchange(self) -> Exchange:
+        """Frozen; once it has ended."""
+        model, request, response = self.settings.model, self.request, self.response
+        fields: dict[str, Any] = {"model": None, "model_fingerprint": None}
+        if model is not None:
+            fields = {"model": model.name, "model_fingerprint": model.fingerprint}
+        if self.more:
+            fields.update(self.more)
+        return Exchange(
+            exchange_id=self.exchange_id,
+            started=self.started,
+            client=self.client,
+            method=self.head.method,
+            target=self.head.target,
+            route=self.route,
+            status=self.status,
+            request_head=self.head.block,
+            request_body=request.bytes(),
+            response_head=self.response_block,
+            response_body=response.bytes(),
+            request_truncated=request.truncated,
+            response_truncated=response.truncated,
+            bytes_in=request.size,
+            bytes_out=response.size,
+            upstream_ms=self.upstream_ms,
+            rerank_ms=self.rerank_ms,
+            total_ms=self.total_ms,
+            reason=self.reason,
+            error=self.error,
+            **fields,
         )
 
 
-def _nothing(_: Exchange) -> None:
-    pass
+def start_times(drafts: Sequence[Draft]) -> Any:
+    """When they started, as an array of epoch microseconds."""
+    t0 = np.fromiter([draft.t0 for draft in drafts], dtype=np.float64, count=len(drafts))
+    return ((t0 + (time.time() - perf_counter())) * 1e6).astype(np.int64)

@@ -1,13 +1,15 @@
 """The heads of HTTP/1.1 messages (RFC 9110, RFC 9112): read once, checked, and written for the next hop.
 
 A head is scanned by one regular expression that says what we accept; what it does not match is refused. No object is
-made per header field: only those that this layer or the proxy must look at are picked out.
+made per header field: only those that this layer or the proxy must look at are picked out. A head never changes once
+it is read, so that readers may give out the same object for the same bytes (see ``wire.Memo``); what others derive
+from it is kept on it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal, cast
 
 from .errors import ClientFault, UpstreamFault
 from .messages import Headers
@@ -48,10 +50,12 @@ class Head:
 
     :ivar block: the field lines as they came, ``Name: value\\r\\n`` each.
     :ivar specials: (name in lower case, start, end, value) in order.
-    :ivar framing: how the body is delimited; ``length`` is its length where that is known.
+    :ivar framing: how the body is delimited; ``length`` is its length where that is known, 0 for no body.
+    :ivar options: the Connection field's, in lower case.
+    :ivar persistent: whether the connection may serve another exchange (RFC 9112 §9.3).
     """
 
-    __slots__ = ("block", "framing", "length", "minor", "specials")
+    __slots__ = ("block", "framing", "length", "minor", "options", "persistent", "specials")
 
     def __init__(self, minor: int, block: bytes) -> None:
         self.minor = minor
@@ -63,6 +67,9 @@ class Head:
         ]
         self.framing: Framing = "none"
         self.length: int | None = 0
+        values = self.values(b"connection")
+        self.options = frozenset(o.strip().lower() for value in values for o in value.split(b",")) - {b""}
+        self.persistent = b"close" not in self.options and (minor == 1 or b"keep-alive" in self.options)
 
     def values(self, name: bytes) -> list[bytes]:
         """The values of one of the special fields."""
@@ -76,16 +83,6 @@ class Head:
     def headers(self) -> Headers:
         """The fields as a value."""
         return Headers.parse(self.block)
-
-    def options(self) -> set[bytes]:
-        """The Connection field's options, in lower case."""
-        values = self.values(b"connection")
-        return {option.strip().lower() for value in values for option in value.split(b",")} - {b""} if values else set()
-
-    def keeps_alive(self) -> bool:
-        """RFC 9112 §9.3."""
-        options = self.options()
-        return b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
 
     def forwarded(
         self,
@@ -111,14 +108,21 @@ class Head:
                 at = end
         out.append(block[at:])
         kept = b"".join(out) if at else block
-        named = self.options() - _NOT_NOMINABLE
+        named = self.options - _NOT_NOMINABLE
         return _without(kept, named) if named else kept
 
 
 class RequestHead(Head):
-    """A request's head. ``target`` is in origin form, or ``*``; raw UTF-8 in it stands as Latin-1."""
+    """A request's head. ``target`` is in origin form, or ``*``; raw UTF-8 in it stands as Latin-1.
 
-    __slots__ = ("authority", "method", "target")
+    :ivar upgrade: the protocol that is asked for; ``h2c`` is not offered (RFC 9113 withdrew it).
+    :ivar plain: whether the answer goes on to the client with nothing of its own about the connection: HTTP/1.1, kept
+        alive, with a body if upstream sends one.
+    :ivar destination: room for the server: who answers such a request.
+    :ivar outbound: room for the relay: the request as it goes upstream.
+    """
+
+    __slots__ = ("authority", "destination", "expects_continue", "method", "outbound", "plain", "target", "upgrade")
 
     def __init__(self, method: bytes, target: bytes, minor: int, block: bytes) -> None:
         super().__init__(minor, block)
@@ -127,6 +131,11 @@ class RequestHead(Head):
         self.target = self._origin_form(target)
         self._check_host()
         self._frame()
+        self.expects_continue = minor == 1 and any(v.lower() == b"100-continue" for v in self.values(b"expect"))
+        self.upgrade = self._upgrade() if b"upgrade" in self.options else None
+        self.plain = minor == 1 and self.persistent and self.method != "HEAD"
+        self.destination: Any = None
+        self.outbound: bytes | None = None
 
     def _origin_form(self, target: bytes) -> str:
         if target[:1] == b"/":
@@ -164,29 +173,36 @@ class RequestHead(Head):
                 raise ClientFault("Content-Length must be one plain number")
             self.framing, self.length = "length", int(lengths[0])
 
-    @property
-    def expects_continue(self) -> bool:
-        return self.minor == 1 and any(value.lower() == b"100-continue" for value in self.values(b"expect"))
-
-    @property
-    def upgrade(self) -> bytes | None:
-        """The protocol that is asked for; ``h2c`` is not offered (RFC 9113 withdrew it)."""
-        if not self.specials or b"upgrade" not in self.options():
-            return None
+    def _upgrade(self) -> bytes | None:
         protocols = b", ".join(self.values(b"upgrade"))
         return None if not protocols or protocols.lower().startswith(b"h2c") else protocols
 
 
-class ResponseHead(Head):
-    """A response's head; ``method`` is the request's, which decides whether there is a body."""
+class _Unread:
+    method = target = ""
+    block = b""
 
-    __slots__ = ("reason", "status")
+
+UNREAD = cast(RequestHead, _Unread())  # stands where a request's head could not be read; only recorded
+
+
+class ResponseHead(Head):
+    """A response's head; ``method`` is the request's, which decides whether there is a body.
+
+    :ivar plain_answer: room for :func:`answer_head`.
+    """
+
+    __slots__ = ("plain_answer", "reason", "status")
 
     def __init__(self, minor: int, status: int, reason: bytes, block: bytes, method: str) -> None:
         super().__init__(minor, block)
         self.status = status
         self.reason = reason
+        self.plain_answer: tuple[bytes, Framing] | None = None
         self._frame(method)
+        # Not where the framing is odd: both lengths, or chunked in HTTP/1.0 (RFC 9112 §6.1).
+        odd = self.framing == "chunked" and (minor == 0 or self.values(b"content-length"))
+        self.persistent = self.persistent and self.framing != "close" and not odd
 
     @property
     def interim(self) -> bool:
@@ -218,13 +234,8 @@ class ResponseHead(Head):
         else:
             self.framing, self.length = "close", None
 
-    def keeps_alive(self) -> bool:
-        """Not where the framing is odd: both lengths, or chunked in HTTP/1.0 (RFC 9112 §6.1)."""
-        odd = self.framing == "chunked" and (self.minor == 0 or self.values(b"content-length"))
-        return self.framing != "close" and not odd and super().keeps_alive()
 
-
-def _without(block: bytes, names: set[bytes]) -> bytes:
+def _without(block: bytes, names: frozenset[bytes]) -> bytes:
     lines = block.split(b"\r\n")
     return b"\r\n".join(line for line in lines if line.partition(b":")[0].lower() not in names)
 
@@ -256,6 +267,19 @@ def onward(head: ResponseHead, request: RequestHead) -> tuple[bytes, Framing]:
     if head.framing == "close" and framing == "chunked":
         block += b"Transfer-Encoding: chunked\r\n"
     return head.status_line + block, framing
+
+
+def answer_head(head: ResponseHead, request: RequestHead, keep: bool) -> tuple[bytes, Framing]:
+    """A response's head as it goes on to the client, whole, and how the body is delimited there. ``keep``: the
+    client's connection stays open."""
+    plain = keep and request.plain
+    if plain and head.plain_answer is not None:
+        return head.plain_answer
+    lines, framing = onward(head, request)
+    made = lines + persistence(request, keep and framing != "close") + b"\r\n", framing
+    if plain:
+        head.plain_answer = made
+    return made
 
 
 def restated(

@@ -12,12 +12,13 @@ from .exchange import Exchange
 from .ranking import Ranking
 from .recorder import Recorder
 from .settings import Settings
+from .stats import Stats
 
 BUILT_IN = ("original", "bm25")
 
 
 def status(
-    place: Mapping[str, Any], uptime_s: float, context: Context, settings: Settings, recorder: Recorder
+    place: Mapping[str, Any], uptime_s: float, context: Context, settings: Settings, recorder: Recorder, stats: Stats
 ) -> dict[str, Any]:
     """The status route's answer (contract §7): no bodies, no queries, no credentials."""
     return {
@@ -26,8 +27,8 @@ def status(
         **place,
         "model": _described(settings.model),
         "shadows": [_described(model) for model in settings.shadow.values()],
-        "counts": context.stats.counts(),
-        "latency_ms": context.stats.latency_ms(),
+        "counts": stats.counts(),
+        "latency_ms": stats.latency_ms(),
         "recording": {
             "path": str(recorder.path) if recorder.path else None,
             "exchanges": recorder.exchanges,

@@ -76,7 +76,7 @@ class Pages:
         with self._recorder.lock:
             listed = table.log.segments() if table.log else []
             waiting, dropped = table.memory.batches(), table.memory.dropped
-        there = [one for one in listed if (one.file if one.sealed else one.stream).exists()]
+        there = [one for one in listed if one.file.exists() or (one.stream.exists() and not one.sealed)]
         lost = f"{dropped}-{len(listed) - len(there)}"  # to a disk that refused; to somebody who removed files
         epoch, first = (f"{self._id}-{lost}", 0) if table.log else (self._id, dropped)
         wanted = tuple(kind.columns) if bulky else tuple(kind.light)

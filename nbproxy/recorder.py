@@ -5,8 +5,9 @@ Laws:
 - :meth:`Recorder.append` is all that the loop pays: one append to a deque, no lock, no copy. It never blocks,
   raises, or waits for the disk. If the writer falls so far behind that ``BACKLOG_ROWS`` rows or
   ``BACKLOG_BYTES`` of bodies wait, new rows are dropped and counted.
-- The thread writes 100 ms after the first row that waits, or at 256 rows, one batch a time; what was written
-  survives ``kill -9``. With nothing to write it sleeps.
+- What comes is a reference (an ended ``Draft``); it becomes columns on the thread, many at once.
+- The thread writes 100 ms after the first row that waits, or when 16 MiB of bodies wait, one batch a time; what was
+  written survives ``kill -9``. With nothing to write it sleeps.
 - Nothing is stored before it is redacted. If the user's ``redact`` fails, all that it might have removed is
   withheld from the row.
 - If the disk fails, rows wait in memory (``SPILL_BYTES`` a table) and are written when it works again; what
@@ -29,18 +30,20 @@ import pandas as pd
 import platformdirs
 
 from . import frames
-from .batches import frame_batch, hits_batch
+from .batches import SHOWN, Row, all_plain, hits_batch, rows_batch
+from .drafts import Draft
 from .errors import ConfigError, NbproxyError
 from .exchange import Exchange
-from .finishing import OnError, Redact, finish, late, without_bodies
+from .finishing import OnError, Redact, finish, late, without_bodies, without_credentials
 from .ranking import Ranking
 from .segments import HITS, ROLL_BYTES, ROWS, Log, Table, read_row, shrink, size_of
 from .warn import warn
 
 FLUSH_S = 0.1
-FLUSH_ROWS = 256
+FLUSH_ROWS = 4096
 FLUSH_BYTES = 16 * 2**20
-RING = 256
+RING = SHOWN
+BUSY_ROWS, ROLLED = 64, 8  # with so many rows waiting a full stream is not sealed yet, but for so many
 BACKLOG_ROWS = 65_536
 BACKLOG_BYTES = 256 * 2**20
 MEMORY_BYTES = 256 * 2**20  # of each table where there is no directory
@@ -68,9 +71,10 @@ class Late(NamedTuple):
     """A ranking that came after its exchange."""
 
     carrier: Exchange
+    weight: int = 0
 
 
-_Item = Exchange | Late | threading.Event  # an event is a barrier: set once all before it is written
+_Item = Row | Late | threading.Event  # an event is a barrier: set once all before it is written
 
 
 class Recorder:
@@ -84,6 +88,7 @@ class Recorder:
     :param limit_bytes: of all recordings in the directory; over it the oldest bodies go. None: unlimited.
     :param on_error: called as (where, exchange id, exception), from any thread; ``where`` is ``complete``,
         ``redact`` or ``recording``. A disk that refuses is told once until it works again.
+    :param count: called with the rows that have come, written or dropped; from any thread.
     :raises ConfigError: the directory cannot be created or written to.
 
     :ivar exchanges: how many were recorded (searches of a multi-search not counted apart).
@@ -97,6 +102,7 @@ class Recorder:
         redact: Redact | None = None,
         limit_bytes: int | None = LIMIT_BYTES,
         on_error: OnError | None = None,
+        count: Callable[[Sequence[Row]], None] | None = None,
         roll_bytes: int | None = None,
     ) -> None:
         if not _SESSION.fullmatch(session_id):
@@ -104,41 +110,43 @@ class Recorder:
         self.path = directory if directory is None else Path(directory)
         self.exchanges = 0
         self._session, self._redact, self._limit, self._on_error = session_id, redact, limit_bytes, on_error
+        self._count = count or (lambda _: None)
         self._settled = 0  # bytes in sealed files
         self._rows, self._hits = self._tables(roll_bytes)
         self._pending: deque[_Item] = deque()
-        self._ring: deque[Exchange] = deque(maxlen=RING)
+        self._ring: deque[Row] = deque(maxlen=RING)
         self._wake, self._hurry, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._came = self._went = self._refused = self._unfit = 0
         self._failing = self._closing = self._sealing = self._finished = False
-        self._warned = False
+        self._warned = self._awake = False
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"nbproxy-recorder-{session_id}", daemon=True)
         self._thread.start()
 
     # --- what the event loop calls
 
-    def append(self, exchange: Exchange) -> None:
-        """Take an exchange; from one thread only (the loop's)."""
-        if self._closing or len(self._pending) >= BACKLOG_ROWS or self._came - self._went > BACKLOG_BYTES:
+    def append(self, row: Row) -> None:
+        """Take an exchange, or the draft of one that has ended; from one thread only (the loop's)."""
+        waiting = self._came - self._went
+        if self._closing or len(self._pending) >= BACKLOG_ROWS or waiting > BACKLOG_BYTES:
             self._refused += 1
+            self._count([row])
             return
-        self._came += _weight(exchange)
-        self._put(exchange)
+        self._came += row.weight
+        self._pending.append(row)
+        if not self._awake:
+            self._awake = True
+            self._wake.set()
+        if waiting > FLUSH_BYTES and not self._hurry.is_set():
+            self._hurry.set()
 
     def append_ranking(
         self, exchange_id: str, part: int | None, query_id: str | None, query: str | None, ranking: Ranking
     ) -> None:
         """Take a ranking that came after its exchange (a shadow's, a replay's); from any thread."""
         if not self._closing and len(self._pending) < BACKLOG_ROWS:
-            self._put(Late(late(exchange_id, part, query_id, query, ranking)))
-
-    def _put(self, item: Exchange | Late) -> None:
-        self._pending.append(item)
-        if not self._wake.is_set():
+            self._pending.append(Late(late(exchange_id, part, query_id, query, ranking)))
             self._wake.set()
-        if len(self._pending) >= FLUSH_ROWS and not self._hurry.is_set():
-            self._hurry.set()
 
     # --- what others call
 
@@ -157,7 +165,8 @@ class Recorder:
 
         Does not wait: an exchange is in after 100 ms, or after :meth:`flush`.
         """
-        return list(self._ring)[::-1][: max(n, 0)]  # copied in one step of the interpreter, whoever appends
+        rows = list(self._ring)[::-1][: max(n, 0)]  # copied in one step of the interpreter, whoever appends
+        return [without_bodies(without_credentials(row.exchange())) if isinstance(row, Draft) else row for row in rows]
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything that was appended before is in :meth:`frame` and :meth:`hits`.
@@ -250,8 +259,10 @@ class Recorder:
             self._hurry.wait(FLUSH_S)
             self._wake.clear()
             self._hurry.clear()
+            self._awake = False  # what comes from now on sets the event again
             try:
                 self._drain()
+                self._tidy()
             except BaseException as error:  # whatever it is, the next rows are not lost to it
                 self._report("recording", None, error)
         self._finish()
@@ -268,7 +279,9 @@ class Recorder:
         for table in (self._rows, self._hits):
             self._attempt(table, table.retry)
             if self._sealing and table.log is not None:
-                self._seal(table)
+                while table.log.rolled:
+                    self._seal(table, table.log.seal_rolled)
+                self._seal(table, table.log.seal)
             table.close()
 
     def _stand_in(self) -> None:
@@ -281,38 +294,53 @@ class Recorder:
         while self._pending:
             self._write(self._take())
 
+    def _tidy(self) -> None:
+        """Seal what was left for later."""
+        for table in (self._rows, self._hits):
+            while table.log is not None and table.log.rolled and len(self._pending) <= BUSY_ROWS:
+                self._seal(table, table.log.seal_rolled)
+
     def _take(self) -> list[_Item]:
+        """As many as make a batch: by their number, and by their weight if they weigh as those that wait do."""
+        n = len(self._pending)
+        each = max(1, (self._came - self._went) // max(1, n))
         taken: list[_Item] = []
-        weight = 0
-        while self._pending and len(taken) < FLUSH_ROWS and weight < FLUSH_BYTES:
-            try:
-                item = self._pending.popleft()
-            except IndexError:  # a caller stands in for the thread, and so does another
-                break
-            weight += _weight(item) if isinstance(item, Exchange) else 0
-            taken.append(item)
-        self._went += weight
+        with contextlib.suppress(IndexError):  # a caller stands in for the thread, and so does another
+            for _ in range(min(n, FLUSH_ROWS, FLUSH_BYTES // each + 1)):
+                taken.append(self._pending.popleft())  # noqa: PERF401 - what was taken before the error counts
+        self._went += sum(item.weight for item in taken if not isinstance(item, threading.Event))
         return taken
 
     def _write(self, taken: Sequence[_Item]) -> None:
         """One batch of each table, and then the barriers that stood among the rows."""
         try:
-            rows = self._completed([one for one in taken if isinstance(one, Exchange)])
+            rows = self._completed([one for one in taken if isinstance(one, Row)])
             lates = self._completed([one.carrier for one in taken if isinstance(one, Late)])
-            self._store(self._rows, self._built(frame_batch, rows))
-            self._store(self._hits, self._built(hits_batch, [*rows, *lates]))
+            self._store(self._rows, self._built(rows_batch, rows))
+            ranked = [row for row in rows if row.rankings]
+            self._store(self._hits, self._built(hits_batch, [*ranked, *lates]))
+            self._count(rows)
             self.exchanges += sum(row.part is None for row in rows)
-            self._ring.extend(without_bodies(row) for row in rows[-RING:] if row.route != "own")
+            newest = [row for row in rows if row.route != "own"][-RING:]
+            self._ring.extend(row if isinstance(row, Draft) else without_bodies(row) for row in newest)
         finally:
             for one in taken:
                 if isinstance(one, threading.Event):
                     one.set()
 
-    def _completed(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
-        done = []
-        for one in exchanges:
+    def _completed(self, rows: Sequence[Row]) -> list[Row]:
+        """As they are stored. Drafts that have nothing of their own stay drafts, unless the user's ``redact`` must see
+        them."""
+        if self._redact is None and all_plain(rows):
+            return list(rows)
+        done: list[Row] = []
+        for one in rows:
             try:
-                done.append(finish(one, self._redact, self._report))
+                if self._redact is None and all_plain([one]):
+                    done.append(one)
+                else:
+                    exchange = one.exchange() if isinstance(one, Draft) else one
+                    done.append(finish(exchange, self._redact, self._report))
             except Exception as error:  # not what an Exchange says it is; what cannot be redacted is not stored
                 self._unfit += 1
                 self._report("recording", one.exchange_id, error)
@@ -335,8 +363,12 @@ class Recorder:
         for batch in batches:
             if batch.num_rows:
                 self._attempt(table, lambda batch=batch: table.write(batch))  # type: ignore[misc]
-        if table.log is not None and table.log.full:
-            self._seal(table)
+        log = table.log
+        if log is not None and log.full:
+            if len(self._pending) > BUSY_ROWS and log.rolled < ROLLED:
+                self._attempt(table, log.roll)  # compressing would cost the traffic
+            else:
+                self._seal(table, log.seal)
 
     def _attempt(self, table: Table, act: Callable[[], object]) -> None:
         """Do it under the lock; a disk that refuses is told once (outside: whoever is told may read the frames)."""
@@ -350,11 +382,10 @@ class Recorder:
         else:
             table.failing = False
 
-    def _seal(self, table: Table) -> None:
-        """Seal a log, and keep the recording under its limit."""
-        assert table.log is not None
+    def _seal(self, table: Table, seal: Callable[[], None]) -> None:
+        """Seal a stream, and keep the recording under its limit."""
         assert self.path is not None
-        self._attempt(table, table.log.seal)
+        self._attempt(table, seal)
         with contextlib.suppress(OSError):
             removed = [] if self._limit is None else shrink(self.path, self._limit)
             self._settled = size_of(self.path, self._session) - self._open_bytes()
@@ -396,13 +427,3 @@ class Recorder:
 def _roll_bytes(limit: int | None) -> int:
     """When to seal: often enough that a limit can be kept, as bodies go by the file."""
     return ROLL_BYTES if limit is None else min(ROLL_BYTES, max(limit // 16, 65_536))
-
-
-def _weight(exchange: Exchange) -> int:
-    """Bytes of its bodies."""
-    return (
-        len(exchange.request_body or b"")
-        + len(exchange.response_body or b"")
-        + len(exchange.upstream_request_body or b"")
-        + len(exchange.upstream_response_body or b"")
-    )

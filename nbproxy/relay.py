@@ -8,13 +8,14 @@ other takes it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 from .client import ClientConnection, error_body
 from .context import Context
 from .drafts import Draft
 from .errors import ClientFault, HttpFault, UpstreamFault, UpstreamTimeout
-from .heads import Framing, RequestHead, ResponseHead, onward, persistence
+from .heads import Framing, RequestHead, ResponseHead, answer_head
 from .messages import Headers, Request
 from .upstream import Connection
 from .wire import chunk, last_chunk
@@ -67,43 +68,37 @@ def signed(context: Context, head: RequestHead, block: bytes, body: bytes, targe
 class Relay:
     """One exchange that is passed through.
 
-    :param buffered: the part of the body that has been read already.
-    :param whole: ``buffered`` is all of it.
-    :param resend: the request may be sent again though its method is not safe.
-    :param on_finish: columns of the exchange, made when it has ended.
+    :ivar on_finish: called when it has ended, before it is recorded.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        client: ClientConnection,
-        draft: Draft,
-        *,
-        buffered: bytes = b"",
-        whole: bool = False,
-        trailers: bytes = b"",
-        resend: bool = False,
-        continued: bool = False,
-        on_finish: Callable[[], dict[str, Any]] | None = None,
-    ) -> None:
+    on_finish: Callable[[], None] | None = None
+    answering = False  # whether any of the answer has gone to the client
+    over = False
+    _buffered = b""  # the part of the body that was read before, and is sent with the head
+    _trailers = b""
+    _continued = False  # whether the client was told to go on
+    _connection: Connection | None = None
+    _collected: list[bytes] | None = None  # the body of a request that is to be signed
+    _request_done = False
+    _response_done = False
+    _discarding = False
+    _tunnel = False
+    _got_body = False
+    _keep = False
+    _framing: Framing = "none"
+
+    def __init__(self, context: Context, client: ClientConnection, draft: Draft) -> None:
         self._context, self._client, self._draft = context, client, draft
         self._head = draft.head
-        self._buffered, self._whole, self._trailers = buffered, whole, trailers
-        self._replayable = whole and (resend or self._head.method in SAFE)
-        self._continued = continued
-        self._on_finish = on_finish
-        self._connection: Connection | None = None
-        self._collected: list[bytes] | None = None
-        self._request_done = False
-        self._response_done = False
-        self._discarding = False
-        self._tunnel = False
-        self._got_body = False
-        self._keep = False
-        self._framing: Framing = "none"
+        self._whole = self._head.length == 0  # whether ``_buffered`` is all of the body
+        self._replayable = self._whole and self._head.method in SAFE
         self._out: list[bytes] = []
-        self.answering = False
-        self.over = False
+
+    def gathered(self, body: bytes, *, whole: bool, trailers: bytes, resend: bool, continued: bool) -> None:
+        """Before the start: what was read of the request's body already. ``whole``: all of it. ``resend``: it may be
+        sent again though its method is not safe. ``continued``: the client was told to go on."""
+        self._buffered, self._whole, self._trailers, self._continued = body, whole, trailers, continued
+        self._replayable = whole and (resend or self._head.method in SAFE)
 
     # -- the request
 
@@ -145,25 +140,34 @@ class Relay:
         self._client.hold(False)
 
     def _begin(self, connection: Connection) -> None:
+        head = self._head
         self._connection = connection
-        connection.begin(self, self._head.method)
+        connection.begin(self, head.method)
         self._draft.sent()
-        block = request_block(self._context, self._head, drop=_EXPECT if self._continued else _NONE)
+        if self._buffered or self._continued or self._context.pool.origin.sign is not None:
+            data = self._outbound()
+        else:
+            data = head.outbound = head.outbound or self._outbound()
+        connection.write(data)
         if self._whole:
-            block = signed(self._context, self._head, block, self._buffered)
-        if self._head.upgrade is not None:
-            block += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self._head.upgrade
-        pieces = [request_line(self._context, self._head), block, b"\r\n"]
-        if self._buffered:
-            pieces.append(chunk(self._buffered) if self._head.framing == "chunked" else self._buffered)
-        if self._whole and self._head.framing == "chunked":
-            pieces.append(last_chunk(self._trailers))
-        connection.write(b"".join(pieces))
+            if head.framing == "chunked":
+                connection.write(last_chunk(self._trailers))
+            self._request_done = True
+
+    def _outbound(self) -> bytes:
+        """What goes upstream first: the head, and what there is of the body."""
+        context, head = self._context, self._head
+        block = request_block(context, head, drop=_EXPECT if self._continued else _NONE)
         if self._whole:
-            self._end_request()
+            block = signed(context, head, block, self._buffered)
+        if head.upgrade is not None:
+            block += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+        body = chunk(self._buffered) if self._buffered and head.framing == "chunked" else self._buffered
+        return b"".join([request_line(context, head), block, b"\r\n", body])
 
     def on_body(self, data: bytes) -> None:
-        self._draft.request.add(data)
+        if not self.over:
+            self._draft.received(data)
         self._got_body = True
         if self._collected is not None:
             self._collect(data)
@@ -173,8 +177,11 @@ class Relay:
         self._connection.write(chunk(data) if self._head.framing == "chunked" else data)
 
     def on_body_end(self, trailers: bytes) -> None:
+        if self._whole:
+            return  # it has gone with the head
+        self._trailers = trailers
         if self._collected is not None and not self.over:
-            self._buffered, self._whole, self._trailers = b"".join(self._collected), True, trailers
+            self._buffered, self._whole = b"".join(self._collected), True
             self._collected = None
             self._open()
             return
@@ -209,9 +216,26 @@ class Relay:
         if head.status == 101:
             self._switch(head)
             return
-        block, self._framing = onward(head, self._head)
-        self._keep = self._head.keeps_alive() and self._framing != "close" and not self._unsent_body()
-        self._out += [block, persistence(self._head, self._keep), b"\r\n"]
+        self._out.append(self._begin_answer(head))
+
+    def _begin_answer(self, head: ResponseHead) -> bytes:
+        """The head as it goes to the client."""
+        keep = self._head.persistent and not self._unsent_body()
+        lines, self._framing = answer_head(head, self._head, keep)
+        self._keep = keep and self._framing != "close"
+        return lines
+
+    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+        """A whole answer at once: most are."""
+        draft = self._draft
+        draft.answered_at, draft.status, draft.response_block = perf_counter(), head.status, head.block
+        self.answering = self._response_done = True
+        lines = self._begin_answer(head)
+        if body:
+            draft.returned(body)
+            lines += body
+        self._client.write(lines)
+        self._close_if_done()
 
     def _unsent_body(self) -> bool:
         """The client waits for a 100 (Continue) that will not come: whether it will send its body, nobody knows."""
@@ -229,7 +253,7 @@ class Relay:
         self._client.tunnel(self)
 
     def on_data(self, data: bytes) -> None:
-        self._draft.response.add(data)
+        self._draft.returned(data)
         self._out.append(chunk(data) if self._framing == "chunked" else data)
 
     def on_end(self, trailers: bytes) -> None:
@@ -238,6 +262,9 @@ class Relay:
             self._out.append(last_chunk(trailers))
         self._response_done = True
         self.on_flush()
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
         if self._request_done or (self._unsent_body() and not self._keep):
             self._close()
 
@@ -258,7 +285,7 @@ class Relay:
         if not data:
             self._client.end_tunnel()
             return
-        self._draft.response.add(data)
+        self._draft.returned(data)
         self._client.write(data)
         if self._client.blocked and self._connection is not None:
             self._connection.hold(True)
@@ -268,7 +295,7 @@ class Relay:
         if self._connection is None:
             return
         if data:
-            self._draft.request.add(data)
+            self._draft.received(data)
             self._connection.write(data)
         else:
             self._connection.finish_tunnel()
@@ -286,7 +313,9 @@ class Relay:
         self._client.finish(self._keep)
 
     def _finish(self, error: str | None) -> None:
-        self._draft.finish(error, **(self._on_finish() if self._on_finish else {}))
+        if self.on_finish is not None:
+            self.on_finish()
+        self._draft.finish(error)
 
     def on_failure(self, fault: UpstreamFault) -> None:
         """Upstream cannot be reached, or its answer broke off."""
@@ -331,11 +360,11 @@ class Relay:
         self._discarding = True  # what is at hand of the request is read, so that the connection can go on
         self._client.hold(False)
         body, method = error_body(fault), self._head.method
-        keep = self._head.keeps_alive() and self._request_done
+        keep = self._head.persistent and (self._request_done or self._whole)
         block = self._client.answer(fault.status, body, head_only=method == "HEAD", keep=keep)
         self._draft.respond(fault.status, block)
         if method != "HEAD":
-            self._draft.response.add(body)
+            self._draft.returned(body)
         self._finish(str(fault))
         self._client.finish(keep)
 

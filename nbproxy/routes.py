@@ -15,7 +15,7 @@ from .background import Worker
 from .client import ClientConnection, error_body
 from .context import Context
 from .controls import Sight, Snapshot
-from .drafts import Body, Draft
+from .drafts import Draft
 from .errors import ERROR_FIELD, ClientFault, ConfigError, HttpFault, NbproxyError
 from .heads import RequestHead
 
@@ -76,13 +76,13 @@ class Desk(Protocol):
     def allowed_hosts(self) -> frozenset[str]: ...
 
     # on the loop's thread: never block
-    def status_now(self) -> dict[str, Any]: ...
-    def facts(self) -> dict[str, Any]: ...
     def flushed(self, seconds: float) -> Awaitable[bool]: ...
     def scored(self, trying: Trying) -> Awaitable[list[float]]: ...
     def end(self) -> None: ...
 
     # on a worker's
+    def status_now(self) -> dict[str, Any]: ...
+    def facts(self) -> dict[str, Any]: ...
     def snapshot_now(self, lines: int) -> Snapshot: ...
     def sight_now(self, exchange_id: str) -> Sight | None: ...
     def errors(self) -> list[Any]: ...
@@ -182,8 +182,8 @@ def _row(desk: Desk, call: Call) -> Arrow:
 
 
 ROUTES: dict[str, Own] = {
-    "status": Own("GET", lambda desk, _: desk.status_now(), token=False),
-    "session": Own("GET", lambda desk, _: desk.facts(), quiet=True),
+    "status": Own("GET", lambda desk, _: desk.status_now(), token=False, on="views"),
+    "session": Own("GET", lambda desk, _: desk.facts(), on="views", quiet=True),
     "snapshot": Own(
         "GET", lambda desk, call: desk.snapshot_now(call.number("lines", 50, 1000)), on="views", quiet=True
     ),
@@ -249,7 +249,7 @@ class OwnExchange:
 
     def __init__(self, context: Context, client: ClientConnection, draft: Draft, desk: Desk) -> None:
         self._context, self._client, self._draft, self._desk = context, client, draft, desk
-        draft.request = Body(0)  # a model's address may have a key in it
+        draft.keep = (0, 0)  # a model's address may have a key in it, an answer what is recorded already
         self._pieces: list[bytes] = []
         self._size = 0
         self._over = False
@@ -261,7 +261,7 @@ class OwnExchange:
             self.on_fault(ClientFault("the body is too large"))
             return
         self._pieces.append(data)
-        self._draft.request.add(data)
+        self._draft.received(data)
 
     def on_body_end(self, _trailers: bytes) -> None:
         if self._over:
@@ -325,16 +325,17 @@ class OwnExchange:
             return
         self._over = True
         head = self._draft.head
-        keep = head.keeps_alive() and not self._client.body_pending
+        keep = head.persistent and not self._client.body_pending
         if isinstance(body, Arrow):
             block, body = self._stream(body.stream, keep), body.stream
         else:
             block = self._client.answer(status, body, fields=fields, head_only=head.method == "HEAD", keep=keep)
         self._draft.respond(status, block)
         if head.method != "HEAD":
-            self._draft.response.add(body)
+            self._draft.returned(body)
         if not quiet:
-            self._draft.finish(error, model=None, model_fingerprint=None)
+            self._draft.note(model=None, model_fingerprint=None)
+            self._draft.finish(error)
         if self._client.blocked:  # no other page is made while this one is on its way
             self._ending = keep
         else:

@@ -13,11 +13,11 @@ from . import content, pipeline
 from .client import ClientConnection, error_body
 from .context import Context
 from .dialects import Answer, Dialect, Unreadable
-from .drafts import Body, Draft
+from .drafts import KEPT_OF_A_BODY, Draft
 from .errors import HttpFault, RerankFault, UpstreamFault
 from .exchange import Exchange
 from .fetching import Fetched, fetch
-from .heads import RequestHead, ResponseHead, persistence, restated
+from .heads import ResponseHead, persistence, restated
 from .left_alone import completed, search_columns
 from .messages import Request
 from .pipeline import Alone, Outcome, Plan
@@ -43,7 +43,7 @@ class SearchExchange:
         self, context: Context, client: ClientConnection, draft: Draft, dialect: Dialect, *, bypass: bool
     ) -> None:
         self._context, self._client, self._draft, self._dialect = context, client, draft, dialect
-        self._head: RequestHead = draft.head
+        self._head = draft.head
         self._settings: Settings = draft.settings
         self._bypass = bypass
         self._pieces: list[bytes] = []
@@ -51,7 +51,7 @@ class SearchExchange:
         self._continued = False
         self._task: asyncio.Task[None] | None = None
         self._over = False
-        draft.more.update(dialect=dialect.name, index=dialect.index_of(self._head.target))
+        draft.note(dialect=dialect.name, index=dialect.index_of(self._head.target))
 
     # -- the request
 
@@ -86,7 +86,7 @@ class SearchExchange:
         body = b"".join(self._pieces)
         self._pieces.clear()
         if body:
-            self._draft.request.add(body)
+            self._draft.received(body)
         self._task = self._context.spawn(self._run(body, trailers))
 
     def on_client_blocked(self, blocked: bool) -> None:
@@ -109,23 +109,20 @@ class SearchExchange:
     ) -> Relay:
         """Hand the exchange over to a relay of the client's own bytes. ``second``: upstream was asked already."""
         if reason == "too-large" and not whole:
-            self._draft.request = Body()  # what is streamed is not held in memory for the record
+            self._draft.keep = (KEPT_OF_A_BODY, self._draft.keep[1])  # what is streamed is not held for the record
         if buffered and not whole:
-            self._draft.request.add(buffered)
+            self._draft.received(buffered)
         self._over = True
-        relay = Relay(
-            self._context,
-            self._client,
-            self._draft,
-            buffered=buffered,
-            whole=whole,
-            trailers=trailers,
-            resend=second,
-            continued=self._continued,
-            on_finish=lambda: {"complete": self._completion(), "reason": self._reason(reason, second)},
-        )
+        relay = Relay(self._context, self._client, self._draft)
+        if buffered or whole or self._continued:
+            relay.gathered(buffered, whole=whole, trailers=trailers, resend=second, continued=self._continued)
+        relay.on_finish = lambda: self._note_relayed(reason, second)
         self._client.hand_over(relay)
         return relay
+
+    def _note_relayed(self, reason: str, second: bool) -> None:
+        self._draft.reason = self._reason(reason, second)
+        self._draft.note(complete=self._completion())
 
     def _reason(self, reason: str, second: bool) -> str:
         """An error in answer to the client's own bytes outweighs what was wrong with the widened ones."""
@@ -161,7 +158,7 @@ class SearchExchange:
         if isinstance(found, Alone):
             self._relay(found.reason, body, whole=True, trailers=trailers).start()
             return
-        self._draft.more.update(search_columns(found.search, self._head, settings.depth))
+        self._draft.note(**search_columns(found.search, self._head, settings.depth))
         fetched = await fetch(context, self._draft, self._head.method, self._upstream_bytes(found))
         why = await self._serve(found, fetched, body)
         if why is not None:
@@ -207,7 +204,7 @@ class SearchExchange:
         try:
             answer, broken = await self._read(plain, plan)
             if plan.widened.request.body != sent:
-                self._draft.more["upstream_request_body"] = plan.widened.request.body or None
+                self._draft.note(upstream_request_body=plan.widened.request.body or None)
             outcome = broken or await self._decide(plan.search, answer, arrived)
             await self._send(head, raw, answer, outcome)
         except Unreadable:
@@ -281,12 +278,12 @@ class SearchExchange:
         if self._over:
             return
         self._over = True
-        keep = self._head.keeps_alive()
+        keep = self._head.persistent
         lines = _restated(head, len(body), coding) if changed else restated(head, len(body))
         self._client.write(lines + persistence(self._head, keep) + b"\r\n" + body)
         self._draft.respond(head.status, lines.partition(b"\r\n")[2])
         if body:
-            self._draft.response.add(body)
+            self._draft.returned(body)
         self._finish(**more)
         self._client.finish(keep)
 
@@ -295,17 +292,19 @@ class SearchExchange:
             return
         self._over = True
         body = error_body(fault)
-        keep = self._head.keeps_alive() and not self._client.body_pending
+        keep = self._head.persistent and not self._client.body_pending
         block = self._client.answer(fault.status, body, keep=keep)
         self._draft.respond(fault.status, block)
-        self._draft.response.add(body)
+        self._draft.returned(body)
         reason = "upstream-error" if isinstance(fault, UpstreamFault) else None
         self._finish(error=str(fault), reason=reason)
         self._client.finish(keep)
 
-    def _finish(self, error: str | None = None, **more: Any) -> None:
+    def _finish(self, error: str | None = None, reason: str | None = None, **more: Any) -> None:
         self._over = True
-        self._draft.finish(error, **more)
+        self._draft.reason = reason
+        self._draft.note(**more)
+        self._draft.finish(error)
 
     async def _maybe_heavy(self, size: int, call: Callable[[], T]) -> T:
         """Large bodies are not taken apart on the event loop."""

@@ -267,6 +267,7 @@ class Log:
         self.kind, self._directory, self._session, self._roll = kind, directory, session, roll_bytes
         self._done = segments(directory, kind).get(session, [])
         self._open: Segment | None = None
+        self._rolled: list[Segment] = []
         self._file: Any = None
         self._batches = 0
         self._seal_at = roll_bytes
@@ -285,6 +286,11 @@ class Log:
     def segments(self) -> list[Segment]:
         """Everything written so far, in order."""
         return [*self._done, *([self._open] if self._open else [])]
+
+    @property
+    def rolled(self) -> int:
+        """How many full streams wait to be sealed."""
+        return len(self._rolled)
 
     def append(self, batch: Any) -> None:
         """Hand a batch to the operating system.
@@ -311,6 +317,22 @@ class Log:
         self.close()
         self._done.append(sealed)
         self._open = None
+
+    def roll(self) -> None:
+        """Begin another stream with the next append; this one is sealed by :meth:`seal_rolled`, when there is time."""
+        assert self._open is not None
+        self.close()
+        self._done.append(self._open)
+        self._rolled.append(self._open)
+        self._open = None
+
+    def seal_rolled(self) -> None:
+        """Seal the oldest stream that waits to be.
+
+        :raises OSError: it stays a stream.
+        """
+        stream = self._rolled.pop(0)
+        self._done[self._done.index(stream)] = seal(stream)
 
     def close(self) -> None:
         """Let go of the file; a forked child does only this."""
@@ -375,10 +397,10 @@ class Table:
             self.memory.popleft()
 
     def read(self, lock: threading.Lock, bulky: bool) -> Any:
-        """The whole table. Only the open stream is read under the lock: it may be sealed at any time."""
+        """The whole table. Only streams are read under the lock: they may be sealed at any time."""
         with lock:
             listed = self.log.segments() if self.log else []
-            cut = len(listed) - bool(listed and not listed[-1].sealed)
+            cut = next((place for place, one in enumerate(listed) if not one.sealed), len(listed))
             live = read_all(listed[cut:], self.kind, bulky=bulky)
             waiting = from_batches(self.memory.batches(), self.kind.columns)
         if not bulky:

@@ -11,19 +11,21 @@ import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from . import routes
 from .client import ClientConnection, error_body
 from .context import Context
 from .dialects import Dialect
-from .drafts import KEPT_OF_A_BODY, Draft
+from .drafts import KEPT_OF_A_BODY, WHOLE, Draft
 from .errors import ClientFault
-from .exchange import Exchange, new_exchange_id
-from .heads import RequestHead
+from .exchange import Route
+from .heads import UNREAD, RequestHead
 from .relay import Relay
 from .searches import SearchExchange
 from .settings import Limits, Settings
+from .wire import Memo
 
 _SWEEP_S = 0.25
 _BACKLOG = 4096
@@ -82,6 +84,10 @@ class Server:
     # -- Lobby
 
     @property
+    def heads(self) -> Memo[RequestHead]:
+        return self.context.heads
+
+    @property
     def limits(self) -> Limits:
         return self.context.limits
 
@@ -95,50 +101,52 @@ class Server:
 
     def refused(self, client: ClientConnection, fault: ClientFault) -> None:
         """A request that could not be read: answered, and recorded as far as it is known."""
-        block = client.answer(fault.status, error_body(fault), keep=False)
         body = error_body(fault)
-        self.context.record(
-            Exchange(
-                exchange_id=new_exchange_id(),
-                started=time.time_ns() // 1000,
-                client=client.peer,
-                method="",
-                target="",
-                status=fault.status,
-                response_head=block,
-                response_body=body,
-                bytes_out=len(body),
-                error=str(fault),
-            )
-        )
+        draft = self._draft(client, UNREAD, "pass")
+        draft.respond(fault.status, client.answer(fault.status, body, keep=False))
+        draft.returned(body)
+        draft.finish(str(fault))
 
     def dispatch(self, client: ClientConnection, head: RequestHead) -> None:
         """Give a request to one of our routes, to a search, or to a relay."""
-        self._check(head)
-        context, settings, target = self.context, self.context.settings, head.target
-        if routes.is_own(target):
-            # What a view polls is not recorded again and again.
-            draft = Draft(context.record, client.peer, head, settings, "own", client.t0, keep=(KEPT_OF_A_BODY, 0))
-            client.hand_over(routes.OwnExchange(context, client, draft, self._desk))
-            return
-        handler: Relay | SearchExchange
-        dialect = self._dialect_of(head.method, target)
-        if dialect is None:
-            handler = Relay(context, client, Draft(context.record, client.peer, head, settings, "pass", client.t0))
-        else:
-            settings = self._picked(settings, head)
-            whole = (self.limits.search_bytes, self.limits.answer_bytes)
-            draft = Draft(context.record, client.peer, head, settings, "search", client.t0, keep=whole)
-            bypass = (head.value(b"x-nbproxy") or b"").lower() == b"off"
-            handler = SearchExchange(context, client, draft, dialect, bypass=bypass)
-        client.hand_over(handler)
-        handler.start()
+        if head.destination is None:
+            head.destination = self._destination(head)
+        head.destination(client, head)
 
-    def _check(self, head: RequestHead) -> None:
+    def _destination(self, head: RequestHead) -> Callable[[ClientConnection, RequestHead], None]:
+        """Who answers such a request."""
         if head.method in _REFUSED_METHODS:
             raise ClientFault(f"{head.method} is not served", status=405, type="nbproxy_bad_method")
         if head.authority is not None and head.authority.lower() not in self._own_hosts:
             raise ClientFault("this proxy speaks to its own upstream only", status=421)
+        if routes.is_own(head.target):
+            return self._own
+        dialect = self._dialect_of(head.method, head.target)
+        return self._pass if dialect is None else partial(self._search, dialect)
+
+    def _own(self, client: ClientConnection, head: RequestHead) -> None:
+        draft = self._draft(client, head, "own")
+        draft.keep = (KEPT_OF_A_BODY, 0)  # what a view polls is not recorded again and again
+        client.hand_over(routes.OwnExchange(self.context, client, draft, self._desk))
+
+    def _pass(self, client: ClientConnection, head: RequestHead) -> None:
+        relay = Relay(self.context, client, self._draft(client, head, "pass"))
+        client.hand_over(relay)
+        relay.start()
+
+    def _search(self, dialect: Dialect, client: ClientConnection, head: RequestHead) -> None:
+        draft = self._draft(client, head, "search")
+        draft.settings = self._picked(draft.settings, head)
+        limits = self.limits
+        draft.keep = (limits.search_bytes or WHOLE, limits.answer_bytes or WHOLE)
+        bypass = (head.value(b"x-nbproxy") or b"").lower() == b"off"
+        search = SearchExchange(self.context, client, draft, dialect, bypass=bypass)
+        client.hand_over(search)
+        search.start()
+
+    def _draft(self, client: ClientConnection, head: RequestHead, route: Route) -> Draft:
+        context = self.context
+        return Draft(context.sink.append, client.peer, head, context.settings, route, client.t0)
 
     def _dialect_of(self, method: str, target: str) -> Dialect | None:
         for dialect in self.context.dialects:

@@ -37,6 +37,7 @@ from .remote import announce
 from .server import Server, spawner
 from .settings import Settings
 from .shadows import Shadows
+from .stats import Stats
 from .upstream import Pool
 from .warn import warn
 
@@ -65,6 +66,7 @@ class Session(LiveSettings, Recorded):
         self._stopped = threading.Event()
         self._panel: Any = None
         self._allowed: frozenset[str] = frozenset()
+        self._stats = Stats()
         self._listener: socket.socket | None = None
         self._place, self._dialects = _place(options), find(options.dialect)
         self._settings = self._load_settings(options)  # before the port is bound: imports stall every thread
@@ -88,7 +90,11 @@ class Session(LiveSettings, Recorded):
         else:
             directory = Path(getattr(record, "path", record))
         recorder = Recorder(
-            directory, session_id=self._session_id, redact=self._options.redact, on_error=self._recording_error
+            directory,
+            session_id=self._session_id,
+            redact=self._options.redact,
+            on_error=self._recording_error,
+            count=self._stats.count,
         )
         self.pages = Pages(recorder)
         self._write_token(directory)
@@ -140,7 +146,7 @@ class Session(LiveSettings, Recorded):
         previous = getattr(self, "_context", None)
         self._context, self._server = self._thread.run(serve())
         if previous is not None:  # a restart: counts and errors go on
-            self._context.stats, self._context.errors = previous.stats, previous.errors
+            self._context.errors = previous.errors
             self._context.error_count = previous.error_count
         self._state = "running"
         with contextlib.suppress(OSError):  # for `nbproxy live`, which looks for sessions of this user
@@ -302,9 +308,11 @@ class Session(LiveSettings, Recorded):
         return self.status_now()
 
     def status_now(self) -> dict[str, Any]:
-        """The same without the barrier; on the loop's thread."""
+        """The same without the barrier; not on the loop's thread."""
+        self._recorder.flush()
         place = {"name": self.name, "state": self._state, "upstream": self.upstream, "port": self.port}
-        return overview.status(place, time.monotonic() - self._started, self._context, self._settings, self._recorder)
+        uptime_s = time.monotonic() - self._started
+        return overview.status(place, uptime_s, self._context, self._settings, self._recorder, self._stats)
 
     def snapshot(self, lines: int = 50) -> Snapshot:
         """The proxy now (see :class:`nbproxy.controls.Controls`)."""
@@ -313,7 +321,6 @@ class Session(LiveSettings, Recorded):
 
     def snapshot_now(self, lines: int = 50) -> Snapshot:
         """The same without the barrier."""
-        self._recorder.flush()
         return overview.snapshot(lines, self.status_now(), self._context, self._settings, self._recorder)
 
     def sight(self, exchange_id: str) -> Sight | None:

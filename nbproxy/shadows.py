@@ -38,7 +38,8 @@ class Shadows:
     async def _score(
         self, draft: Draft, settings: Settings, answer: Answer, returned: tuple[bool, ...], name: str, scorer: Scorer
     ) -> None:
-        query = draft.more.get("query") or ""
+        known = draft.more or {}
+        query = known.get("query") or ""
         positions = pipeline.candidates(answer, settings.depth)
         try:
             scores = await scorer.scores(query, [answer.hits[i] for i in positions], None) if positions else []
@@ -47,7 +48,7 @@ class Shadows:
             return
         ranking = pipeline.all_ranked(answer, settings.depth, scorer, positions, scores, "shadow")
         ranking = replace(ranking, returned=returned)
-        self._context.sink.append_ranking(draft.exchange_id, None, draft.more.get("query_id"), query, ranking)
+        self._context.sink.append_ranking(draft.exchange_id, None, known.get("query_id"), query, ranking)
 
     async def drained(self) -> None:
         """Wait for what is being scored."""

@@ -1,15 +1,23 @@
-"""Counts and latencies of a running proxy, cheap enough for its event loop."""
+"""Counts and latencies of a running proxy. Counted by the recorder's thread, many at once."""
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, deque
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
+from .drafts import Draft
 from .exchange import Exchange
 
 _KEPT = 2048
 _PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 _SPANS = ("upstream", "rerank", "total")
+_KIND = attrgetter("route", "status", "reason")
+_SPANS_OF = attrgetter(*(f"{span}_ms" for span in _SPANS))
+
+Row = Draft | Exchange
 
 
 class Stats:
@@ -18,10 +26,13 @@ class Stats:
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, int | None, str | None]] = Counter()
         self._times: deque[tuple[float | None, float | None, float | None]] = deque(maxlen=_KEPT)
+        self._lock = threading.Lock()
 
-    def count(self, exchange: Exchange) -> None:
-        self._counts[exchange.route, exchange.status, exchange.reason] += 1
-        self._times.append((exchange.upstream_ms, exchange.rerank_ms, exchange.total_ms))
+    def count(self, rows: Sequence[Row]) -> None:
+        """Exchanges that have ended; the searches of a multi-search are none of their own."""
+        with self._lock:
+            self._counts.update(map(_KIND, rows))
+            self._times.extend(map(_SPANS_OF, rows[-_KEPT:]))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """By route, by status and by reason (``null``-reasoned ones are not listed under reason)."""

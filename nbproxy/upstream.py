@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
+from collections import defaultdict
 from typing import Any, Protocol
 
 from .errors import UpstreamFault, UpstreamTimeout
 from .heads import ResponseHead
 from .origin import Origin
 from .settings import Timeouts
-from .wire import End, ResponseReader
+from .watch import Watched
+from .wire import End, Memo, Memos, ResponseReader
 
 HIGH_WATER = 1 << 18
 
@@ -29,8 +31,12 @@ class User(Protocol):
     def on_data(self, data: bytes) -> None: ...
     def on_end(self, trailers: bytes) -> None: ...
 
+    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+        """A whole answer at once, in place of the three above."""
+        ...
+
     def on_flush(self) -> None:
-        """All that has come for now was told."""
+        """All that has come for now was told (not after ``on_whole``)."""
         ...
 
     def on_failure(self, fault: UpstreamFault) -> None:
@@ -46,53 +52,51 @@ class User(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(Watched, asyncio.Protocol):
     """One connection to upstream."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._reader = ResponseReader()
+        self._reader = ResponseReader(memos=pool.memos)
         self.user: User | None = None
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.reused = False
+        self.open = True
         self.answered = False  # whether any byte of this exchange's answer has come
         self.ended = False  # whether this exchange's answer has ended
-        self.waiting_since: float | None = None
-        self._keeps_alive = False
+        self._reusable = False  # whether the connection may serve another exchange after this one
         self._tunnel = False
-        self._lost = False
 
     # -- what a user does
 
     def begin(self, user: User, method: str) -> None:
         """Use this connection for an exchange; then ``write`` its request."""
         self.user = user
-        self.answered = self.ended = False
-        self._keeps_alive = False
+        self.answered = self.ended = self._reusable = False
         self._reader.expect(method)
-        self.waiting_since = self._pool.time()
+        self.awaited, self.quiet_since = True, None
 
-    def write(self, *pieces: bytes) -> None:
-        if not self._lost:
-            self.waiting_since = self._pool.time()
-            self.transport.writelines(pieces) if len(pieces) > 1 else self.transport.write(pieces[0])
+    def write(self, data: bytes) -> None:
+        if self.open:
+            self.quiet_since = None
+            self.transport.write(data)
 
     def hold(self, held: bool) -> None:
         """Read no more from upstream (its bytes have nowhere to go), or read again."""
-        if self._lost or self.transport.is_closing():
+        if not self.open:
             return
         if held:
-            self.waiting_since = None  # it is not upstream who is slow
+            self.awaited = False  # it is not upstream who is slow
             self.transport.pause_reading()
         else:
-            self.waiting_since = self._pool.time()
+            self.awaited, self.quiet_since = True, None
             self.transport.resume_reading()
 
     def release(self, *, sent: bool) -> None:
         """Give the connection back: the answer has ended. ``sent``: the request as well."""
         self.user = None
-        self.waiting_since = None
-        if sent and self.ended and self._keeps_alive and self._reader.clean and self.usable:
+        self.awaited = False
+        if sent and self._reusable and self.open:
             self._pool.give(self)
         else:
             self.abort()
@@ -100,19 +104,15 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection at once."""
         self.user = None
-        self.waiting_since = None
+        self.awaited = self.open = False
         self._pool.forget(self)
         if self.transport is not None:
             self.transport.abort()
 
     def finish_tunnel(self) -> None:
         """The client has ended its side of a tunnel."""
-        if not self._lost and self.transport.can_write_eof():
+        if self.open and self.transport.can_write_eof():
             self.transport.write_eof()
-
-    @property
-    def usable(self) -> bool:
-        return not self._lost and not self.transport.is_closing()
 
     # -- what the loop tells
 
@@ -121,16 +121,25 @@ class Connection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
 
     def data_received(self, data: bytes) -> None:
-        if self.user is None:
+        user = self.user
+        if user is None:
             self.abort()  # nobody asked: what comes must not be taken for the next answer
             return
-        self.waiting_since = self._pool.time()
+        self.quiet_since = None
         if self._tunnel:
-            self.user.on_tunnel(data)
+            user.on_tunnel(data)
+            return
+        if self.ended:
+            self._reusable = False  # it says more than was asked: never to be taken for the next answer
             return
         self.answered = True
-        self._reader.receive(data)
         try:
+            if (whole := self._reader.whole(data)) is not None:
+                head, body = whole
+                self.ended, self._reusable = True, head.persistent
+                user.on_whole(head, body)
+                return
+            self._reader.receive(data)
             self._pump()
         except UpstreamFault as fault:
             self._fail(fault)
@@ -149,7 +158,7 @@ class Connection(asyncio.Protocol):
             elif event.interim:
                 user.on_interim(event)
             else:
-                self._keeps_alive = event.keeps_alive()
+                self._reusable = event.persistent
                 user.on_head(event)
                 if event.status == 101 and self.user is user:
                     self._open_tunnel(user)
@@ -157,14 +166,14 @@ class Connection(asyncio.Protocol):
 
     def _open_tunnel(self, user: User) -> None:
         self._tunnel = True
-        self._keeps_alive = False
-        self.waiting_since = None
+        self._reusable = self.awaited = False
         if data := self._reader.drain():
             user.on_tunnel(data)
 
     def _end(self, trailers: bytes) -> None:
         self.ended = True
-        self.waiting_since = None
+        self.awaited = False
+        self._reusable = self._reusable and self._reader.clean
         if self.user is not None:
             self.user.on_end(trailers)
 
@@ -173,13 +182,14 @@ class Connection(asyncio.Protocol):
             if self.user is not None:
                 self.user.on_tunnel(b"")
             return True
+        self.open = False
         end = self._reader.eof() if self.user is not None and not self.ended else None
         if end is not None:
             self._end(end.trailers)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = True
+        self.open = False
         self._pool.forget(self)
         self._fail(UpstreamFault(f"upstream closed the connection{f': {exc}' if exc else ''}"))
 
@@ -209,17 +219,18 @@ class Pool:
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
         self.time = self._loop.time
-        self._idle: list[tuple[Connection, float]] = []
+        self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._connecting: set[asyncio.Task[Any]] = set()
         self._keep, self._idle_s = keep, idle_s
         self._closed = False
+        self.memos: Memos = defaultdict(Memo)
 
     def take(self) -> Connection | None:
         """An idle connection, the one used last first; None where a new one must be opened."""
         while self._idle:
-            connection, _ = self._idle.pop()
-            if connection.usable:
+            connection = self._idle.pop()
+            if connection.open:
                 connection.reused = True
                 return connection
         return None
@@ -276,7 +287,8 @@ class Pool:
         if self._closed or len(self._idle) >= self._keep:
             connection.abort()
         else:
-            self._idle.append((connection, self.time()))
+            connection.quiet_since = None
+            self._idle.append(connection)
 
     def forget(self, connection: Connection) -> None:
         self._all.discard(connection)
@@ -284,12 +296,13 @@ class Pool:
     def sweep(self) -> None:
         """End what has waited too long; called now and then."""
         now, read = self.time(), self._timeouts.read
-        if read is not None:
-            for connection in list(self._all):
-                if connection.waiting_since is not None and now - connection.waiting_since > read:
-                    connection.expire(read)
-        while self._idle and now - self._idle[0][1] > self._idle_s:
-            self._idle.pop(0)[0].abort()
+        for connection in list(self._all):
+            if connection.awaited and connection.overdue(now, read):
+                connection.expire(read or 0)
+        for connection in list(self._idle):
+            if not connection.open or connection.overdue(now, self._idle_s):
+                self._idle.remove(connection)
+                connection.abort()
 
     def close(self) -> None:
         """Drop every connection."""

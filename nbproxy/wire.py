@@ -8,17 +8,21 @@ Laws of this layer:
    is framed anew, so nobody behind us can read it otherwise than we did.
 3. Readers are pulled: ``receive`` takes bytes, ``next`` gives one event, and nothing is read ahead of the message
    in hand. Events are a head, ``bytes`` of a body, and :class:`End`.
+4. ``whole`` is the short way for what most reads bring, one message from its first byte to its last. It says None
+   where the bytes are anything else, and has then done nothing.
+5. Clients and engines repeat their heads, so a head is looked up before it is scanned (:class:`Memo`).
 """
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections import defaultdict
+from typing import Literal, TypeVar
 
 import httptools
 
 from .errors import ClientFault, UpstreamFault, limit_fault
-from .heads import HOP_BY_HOP, REQUEST, RESPONSE, Framing, Head, RequestHead, ResponseHead, repaired
+from .heads import HOP_BY_HOP, REQUEST, RESPONSE, Head, RequestHead, ResponseHead, repaired
 from .settings import Limits
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -36,24 +40,52 @@ class End:
         self.trailers = trailers
 
 
-class Framer:
-    """Finds the end of one body after another, by httptools."""
+H = TypeVar("H", bound=Head)
 
-    __slots__ = ("_done", "_framing", "_left", "_parser", "_pieces", "_tail", "_trailers")
+
+class Memo(dict[bytes, H]):
+    """Heads that were read, by their bytes; bounded in number and size."""
+
+    HEADS, BYTES = 1024, 4096
+
+    def keep(self, raw: bytes, head: H) -> H:
+        if len(raw) <= self.BYTES:
+            if len(self) >= self.HEADS:
+                self.clear()  # rarely: what is still in use comes back by itself
+            self[raw] = head
+        return head
+
+
+class Counted:
+    """A body of known length."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+
+    def feed(self, data: bytes) -> tuple[list[bytes], bytes | None]:
+        """As :meth:`Chunked.feed`."""
+        self._left -= len(data)
+        if self._left > 0:
+            return [data], None
+        return ([data], b"") if not self._left else ([data[: self._left]], data[self._left :])
+
+    def trailers(self) -> bytes:
+        return b""
+
+
+class Chunked:
+    """Finds the end of a chunked body, by httptools."""
+
+    __slots__ = ("_done", "_parser", "_pieces", "_tail", "_trailers")
 
     def __init__(self) -> None:
-        self._parser: httptools.HttpRequestParser | None = None
-
-    def begin(self, framing: Framing, length: int | None) -> None:
-        """A new body, delimited by ``length`` or ``chunked``."""
-        self._framing, self._left = framing, length or 0
         self._pieces: list[bytes] = []
         self._trailers: list[tuple[bytes, bytes]] = []
         self._tail, self._done = b"", False
-        if self._parser is None:
-            self._parser = httptools.HttpRequestParser(self)
-        field = b"Transfer-Encoding: chunked" if framing == "chunked" else b"Content-Length: %d" % self._left
-        self._parser.feed_data(b"POST / HTTP/1.1\r\n" + field + b"\r\n\r\n")
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
         self._trailers.clear()  # our own head's field came by the same callback
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes | None]:
@@ -62,20 +94,13 @@ class Framer:
         :raises ValueError: the chunks are malformed.
         """
         self._pieces = []
-        rest = self._feed_length(data) if self._framing == "length" else self._feed_chunks(data)
-        return self._pieces, rest
+        return self._pieces, self._feed(data)
 
     def trailers(self) -> bytes:
         """The trailer section's lines, without fields that may not stand there (RFC 9110 §6.5.1)."""
         return b"".join(b"%s: %s\r\n" % pair for pair in self._trailers if pair[0].lower() not in _NO_TRAILER)
 
-    def _feed_length(self, data: bytes) -> bytes | None:
-        mine = data if len(data) <= self._left else data[: self._left]
-        self._left -= len(mine)
-        self._parse(mine)
-        return data[len(mine) :] if self._done else None
-
-    def _feed_chunks(self, data: bytes) -> bytes | None:
+    def _feed(self, data: bytes) -> bytes | None:
         """A chunked body ends in CRLF CRLF, so it is fed up to each such place: what is left over is then known."""
         joined, before = self._tail + data, len(self._tail)
         start = found = 0
@@ -90,7 +115,6 @@ class Framer:
         return None
 
     def _parse(self, data: bytes) -> None:
-        assert self._parser is not None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -110,13 +134,13 @@ class Framer:
 class _Reader:
     """What both readers share: the bytes in hand, and the body being read."""
 
-    __slots__ = ("_data", "_framer", "_partial", "_queue", "_scanned", "_state")
+    __slots__ = ("_body", "_data", "_partial", "_queue", "_scanned", "_state")
 
     def __init__(self) -> None:
         self._data = b""
         self._partial: bytearray | None = None  # an unfinished head: grows in place
         self._scanned = 0
-        self._framer: Framer | None = None
+        self._body: Counted | Chunked | None = None
         self._queue: list[bytes | End] = []
         self._state: Literal["head", "framed", "close", "end"] = "head"
 
@@ -151,14 +175,13 @@ class _Reader:
         return head
 
     def _enter_body(self, head: Head) -> None:
-        if head.framing == "none" or head.length == 0:
+        if head.length == 0:
             self._queue.append(End())
             self._state = "end"
         elif head.framing == "close":
             self._state = "close"
         else:
-            self._framer = self._framer or Framer()
-            self._framer.begin(head.framing, head.length)
+            self._body = Chunked() if head.length is None else Counted(head.length)
             self._state = "framed"
 
     def _next_of_body(self) -> bytes | End | None:
@@ -170,11 +193,12 @@ class _Reader:
             return None
         if self._state == "close":
             return data
-        assert self._framer is not None
-        pieces, rest = self._framer.feed(data)
+        assert self._body is not None
+        pieces, rest = self._body.feed(data)
         if rest is not None:
             self._data, self._state = rest, "end"
-            pieces = [*pieces, End(self._framer.trailers())]  # type: ignore[list-item]
+            pieces = [*pieces, End(self._body.trailers())]  # type: ignore[list-item]
+            self._body = None
         self._queue.extend(pieces)
         return self._queue.pop(0) if self._queue else None
 
@@ -182,11 +206,19 @@ class _Reader:
 class RequestReader(_Reader):
     """A client's bytes as requests."""
 
-    __slots__ = ("_limits",)
+    __slots__ = ("_limits", "_memo")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, memo: Memo[RequestHead] | None = None) -> None:
         super().__init__()
         self._limits = limits
+        self._memo: Memo[RequestHead] = Memo() if memo is None else memo
+
+    def whole(self, data: bytes) -> RequestHead | None:
+        """The request that ``data`` is, if it is one without a body that has been read before."""
+        if self._data or self._partial is not None or self._state != "head":
+            return None
+        head = self._memo.get(data)
+        return head if head is not None and head.length == 0 else None
 
     def next(self) -> RequestHead | bytes | End | None:
         """The next event; None: more bytes are needed. After :class:`End` the next event is another head.
@@ -210,13 +242,16 @@ class RequestReader(_Reader):
         if raw is None:
             self._check_unfinished()
             return None
+        head = self._memo.get(raw) or self._parsed(raw)
+        self._enter_body(head)
+        return head
+
+    def _parsed(self, raw: bytes) -> RequestHead:
         self._check_size(raw)
         match = REQUEST.fullmatch(raw)
         if match is None:
             raise ClientFault("malformed request head")
-        head = RequestHead(match[1], match[2], match[3][0] - 48, match[4])
-        self._enter_body(head)
-        return head
+        return self._memo.keep(raw, RequestHead(match[1], match[2], match[3][0] - 48, match[4]))
 
     @staticmethod
     def _skip_blank_lines(data: bytes) -> bytes:
@@ -263,18 +298,42 @@ class RequestReader(_Reader):
         return self._state == "head" and self.pending > 0
 
 
+Memos = defaultdict[str, Memo[ResponseHead]]  # those that answer HEAD are framed otherwise
+
+
 class ResponseReader(_Reader):
     """Upstream's bytes as responses. ``expect`` says which request the next one answers."""
 
-    __slots__ = ("_limit", "_method")
+    __slots__ = ("_limit", "_memo", "_memos", "_method")
 
-    def __init__(self, head_bytes: int | None = 1 << 20) -> None:
+    def __init__(self, head_bytes: int | None = 1 << 20, memos: Memos | None = None) -> None:
         super().__init__()
         self._limit = head_bytes
-        self._method = "GET"
+        self._memos: Memos = defaultdict(Memo) if memos is None else memos
+        self._method, self._memo = "GET", self._memos[""]
 
     def expect(self, method: str) -> None:
-        self._method, self._state = method, "head"
+        """The next response answers a request of this method."""
+        self._state = "head"
+        if method != self._method:
+            self._method, self._memo = method, self._memos["HEAD" if method == "HEAD" else ""]
+
+    def whole(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """The response that ``data`` is, head and body, if it is one, whole and final, of a body whose length is known.
+
+        :raises UpstreamFault: its head cannot be read.
+        """
+        if self._data or self._partial is not None or self._state != "head":
+            return None
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            return None
+        raw = data[:end]
+        head = self._memo.get(raw) or self._parsed(raw)
+        if head.length != len(data) - end or head.status < 200:
+            return None
+        self._state = "end"
+        return head, data[end:]
 
     def next(self) -> ResponseHead | bytes | End | None:
         """The next event; None: more bytes are needed.
@@ -296,13 +355,17 @@ class ResponseReader(_Reader):
             ):
                 raise UpstreamFault("upstream sent a malformed or oversized head")
             return None
+        head = self._memo.get(raw) or self._parsed(raw)
+        if not head.interim:
+            self._enter_body(head)
+        return head
+
+    def _parsed(self, raw: bytes) -> ResponseHead:
         match = RESPONSE.fullmatch(raw) or RESPONSE.fullmatch(repaired(raw))
         if match is None:
             raise UpstreamFault("upstream sent a malformed head")
         head = ResponseHead(match[1][0] - 48, int(match[2]), match[3] or b"", match[4], self._method)
-        if not head.interim:
-            self._enter_body(head)
-        return head
+        return self._memo.keep(raw, head)
 
     def eof(self) -> End | None:
         """Upstream closed its side: the end of a body that only this delimits, else None (it was cut short)."""

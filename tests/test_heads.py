@@ -109,7 +109,7 @@ def test_connection_cannot_nominate_what_is_not_of_one_hop() -> None:
 )
 def test_persistence(minor: int, connection: bytes, kept: bool) -> None:
     block = b"Host: a\r\n" + (b"Connection: " + connection + b"\r\n" if connection else b"")
-    assert request(block, minor=minor).keeps_alive() is kept
+    assert request(block, minor=minor).persistent is kept
 
 
 def test_h2c_is_not_offered_but_other_protocols_are() -> None:
@@ -145,9 +145,9 @@ def test_an_ambiguous_response_is_refused(block: bytes) -> None:
 
 
 def test_a_connection_with_odd_framing_is_not_used_again() -> None:
-    assert not response(b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n").keeps_alive()
-    assert not response(b"").keeps_alive()
-    assert response(b"Content-Length: 5\r\n").keeps_alive()
+    assert not response(b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n").persistent
+    assert not response(b"").persistent
+    assert response(b"Content-Length: 5\r\n").persistent
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
-import platform
-import sys
+import time
 
-BENCHMARKS = ("import_time", "relay", "splicing")
+from . import machine
+
+BENCHMARKS = ("import_time", "splicing", "searches", "recording", "idle", "busy", "relay")
 
 
-def main(names: list[str]) -> int:
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
-    for name in names or BENCHMARKS:
-        if name not in BENCHMARKS:
-            print(f"no benchmark is called {name}; known: {', '.join(BENCHMARKS)}", file=sys.stderr)
-            return 2
-        print(f"\n{name}")
-        importlib.import_module(f"tests.benchmarks.{name}").main()
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--quick", action="store_true", help="a round of a second each: what to expect, not to report")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(BENCHMARKS):
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; known: {', '.join(BENCHMARKS)}")
+    modules = {name: importlib.import_module(f"tests.benchmarks.{name}") for name in asked.names or BENCHMARKS}
+    for program in {name for module in modules.values() for name in getattr(module, "NEEDS", ())}:
+        machine.program(program)
+    print(f"{machine.described()}\n")
+    for name, module in modules.items():
+        _run(name, module.main, asked.quick)
     return 0
 
 
+def _run(name: str, benchmark: object, quick: bool) -> None:
+    began = time.monotonic()
+    print(f"### {name}: `python -m tests.benchmarks {name}{' --quick' if quick else ''}`\n", flush=True)
+    benchmark(quick)  # type: ignore[operator]
+    print(f"\n({time.monotonic() - began:.0f} s)\n", flush=True)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main())

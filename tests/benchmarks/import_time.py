@@ -19,7 +19,7 @@ def seconds(code: str) -> float:
     return statistics.median(times)
 
 
-def main() -> None:
+def main(quick: bool = False) -> None:
     print(f"import nbproxy, beyond pandas: {seconds('import nbproxy'):.3f} s (median of {RUNS})")
 
 

@@ -1,69 +1,145 @@
-"""Requests a second through the proxy, as a share of the direct path: interleaved rounds, one keep-alive connection.
+"""Requests through nbproxy against nginx, HAProxy, mitmproxy and the direct path: wrk, one nginx as upstream,
+interleaved rounds.
 
-The upstream is a small asyncio server in a process of its own; the client is a raw socket in this one.
+The better of nginx and HAProxy is the measure: ``×`` is the share of its rate, and the multiple of the lower p99.
+CPU is that of the peer's processes (upstream's and wrk's are not counted), what the recorder writes after the load has
+ended included.
 """
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
-import socket
-import statistics
-import time
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
-import nbproxy
+from . import peers
+from .content import SIZES
+from .load import Load, rounds
+from .machine import temporary_folder
+from .processes import Peer
+from .proxy import Proxy, recorded
+from .report import table
 
-ROUNDS, REQUESTS = 5, 1500
-SIZES = {"0.65 KB": 650, "33 KB": 33_000}
-
-
-def upstream(pipe: Connection, size: int) -> None:
-    """Answers every request with ``size`` bytes."""
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
-
-    class Server(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = transport
-
-        def data_received(self, data: bytes) -> None:
-            self.transport.write(answer * data.count(b"\r\n\r\n"))  # type: ignore[attr-defined]
-
-    async def serve() -> None:
-        server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
-        pipe.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(serve())
+NEEDS = ("nginx", "haproxy", "wrk", "mitmdump")
+CONNECTIONS = (1, 16)
+BETTER_OF = ("nginx", "HAProxy")
+RECORDED, MEMORY, PLAIN = "nbproxy", "nbproxy, record=False", "nbproxy on asyncio"
 
 
-def rate(port: int, size: int) -> float:
-    """Requests a second on one connection."""
-    request = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", port)) as client:
-        begin = time.perf_counter()
-        for _ in range(REQUESTS):
-            client.sendall(request)
-            got = 0
-            while got < size:
-                got += len(client.recv(1 << 18))
-        return REQUESTS / (time.perf_counter() - begin)
+class Case(NamedTuple):
+    """One answer: what it is called, how it is asked for, which file it is, and whether all peers take part."""
+
+    label: str
+    path: str
+    content: str
+    all_peers: bool = True
 
 
-def main() -> None:
-    context = multiprocessing.get_context("spawn")
-    for label, size in SIZES.items():
-        ours, theirs = context.Pipe()
-        process = context.Process(target=upstream, args=(theirs, size), daemon=True)
-        process.start()
-        port = ours.recv()
-        with nbproxy.start(f"http://127.0.0.1:{port}", name="bench", record=False) as session:
-            pairs = [(rate(session.port, size), rate(port, size)) for _ in range(ROUNDS)]
-        process.terminate()
-        process.join()
-        share = statistics.median(through / direct for through, direct in pairs)
-        print(f"{label}: {statistics.median(p[0] for p in pairs):,.0f} requests/s, {share:.2f} of the direct path")
+CASES = (
+    Case("0.65 KB", "/small", "small"),
+    Case("33 KB", "/middle", "middle"),
+    Case("1 MB", "/big", "big"),
+    Case("33 KB, search route", "/idx/_search", "middle", all_peers=False),
+    Case("33 KB, search", "/idx/_search?q=lamp", "middle", all_peers=False),  # hits are recorded too
+)
 
 
-if __name__ == "__main__":
-    main()
+class Result(NamedTuple):
+    case: Case
+    connections: int
+    loads: dict[str, Load]
+
+    @property
+    def rate(self) -> float:
+        """Of the better of nginx and HAProxy."""
+        return max(self.loads[name].rate for name in BETTER_OF)
+
+    @property
+    def p99_ms(self) -> float:
+        return min(self.loads[name].p99_ms for name in BETTER_OF)
+
+
+def main(quick: bool = False) -> None:
+    results: list[Result] = []
+    for case in CASES:
+        with temporary_folder() as folder, _peers(folder, case) as (taking_part, lost):
+            for connections in CONNECTIONS:
+                rows = rounds(taking_part, case.path, connections, SIZES[case.content], **_pace(quick))
+                results.append(Result(case, connections, rows))
+            for line in lost():
+                print(line)
+    print(_details(results), _summary(results), sep="\n\n")
+
+
+def _pace(quick: bool) -> dict[str, int]:
+    return {"count": 1, "seconds": 1} if quick else {"count": 4, "seconds": 2}
+
+
+@contextmanager
+def _peers(folder: Path, case: Case) -> Iterator[tuple[list[Peer], Callable[[], list[str]]]]:
+    """Everybody who takes part, fresh for each case (recordings would fill the disk); and what was lost meanwhile."""
+    with ExitStack() as stack:
+        direct = stack.enter_context(peers.upstream(folder))
+        behind = direct.port
+        others = [peers.nginx(folder, behind), peers.haproxy(folder, behind)]
+        ours = [
+            Proxy(RECORDED, behind, record=folder / "recording"),
+            Proxy(MEMORY, behind, record=False),
+        ]
+        if case.all_peers:
+            others.append(peers.mitmproxy(folder, behind))
+            ours.append(Proxy(PLAIN, behind, record=folder / "plain", uvloop=False))
+        everybody: list[Peer] = [direct, *map(stack.enter_context, others), *map(stack.enter_context, ours)]
+        yield everybody, lambda: _dropped(case, ours)
+
+
+def _dropped(case: Case, proxies: Sequence[Proxy]) -> list[str]:
+    """A recorder that is too slow for the load drops rows: a figure with rows missing is not one with recording on."""
+    counts = [(proxy.name, *proxy.ask(recorded)) for proxy in proxies if proxy.name != MEMORY]
+    return [
+        f"{case.label}: {name} dropped {dropped / (rows + dropped):.0%} of its rows"
+        for name, rows, dropped in counts
+        if dropped
+    ]
+
+
+def _details(results: Sequence[Result]) -> str:
+    heads = ("answer", "connections", "through", "requests/s", "×", "of direct", "CPU s per 1,000", "p99 ms", "× p99")
+    rows = [_row(result, name, load) for result in results for name, load in result.loads.items()]
+    return table(heads, rows, texts=3)
+
+
+def _row(result: Result, name: str, load: Load) -> tuple[str, ...]:
+    direct = name == "direct"
+    return (
+        result.case.label,
+        str(result.connections),
+        name,
+        f"{load.rate:,.0f}",
+        f"{load.rate / result.rate:.2f}",
+        f"{load.rate / result.loads['direct'].rate:.2f}",
+        "" if direct else f"{load.cpu_ms:.3f}",
+        f"{load.p99_ms:.2f}",
+        f"{load.p99_ms / result.p99_ms:.1f}",
+    )
+
+
+def _summary(results: Sequence[Result]) -> str:
+    """A line for each case, for the README."""
+    names = (RECORDED, MEMORY, PLAIN, "mitmproxy")
+    heads = ("answer", "connections", "better of nginx and HAProxy", *names, "p99", "CPU")
+    return table(heads, [_line(result, names) for result in results])
+
+
+def _line(result: Result, names: Sequence[str]) -> tuple[str, ...]:
+    better = max(BETTER_OF, key=lambda name: result.loads[name].rate)
+    ours = result.loads[RECORDED]
+    return (
+        result.case.label,
+        str(result.connections),
+        f"{better} {result.rate:,.0f}/s",
+        *(f"{result.loads[name].rate / result.rate:.2f}×" if name in result.loads else "" for name in names),
+        f"{ours.p99_ms / result.p99_ms:.1f}×",
+        f"{ours.cpu_ms / min(result.loads[name].cpu_ms for name in BETTER_OF):.1f}×",
+    )

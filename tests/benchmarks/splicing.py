@@ -29,7 +29,7 @@ def answer(hits: int = 100, size: int = 1000) -> bytes:
     return json.dumps({"took": 3, "hits": {"total": {"value": hits}, "max_score": 9.5, "hits": rows}}).encode()
 
 
-def main() -> None:
+def main(quick: bool = False) -> None:
     dialect, body = Elasticsearch(), answer()
     request = Request("POST", "/books/_search", Headers(), b'{"query":{"match":{"body":"red shoes"}},"size":10}')
     order = list(range(99, 89, -1))

@@ -1,0 +1,71 @@
+"""What the benchmarks stand on; the figures themselves are for ``make bench``."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nbproxy.dialects import Elasticsearch
+from nbproxy.messages import Headers, Request
+from nbproxy.ranking import Search
+
+from . import __main__ as command
+from . import content, machine, peers
+from .proxy import Proxy
+from .report import table
+
+
+@pytest.mark.parametrize("name", content.SIZES)
+def test_answers_have_exactly_their_size_and_are_searches(name: str) -> None:
+    body = content.answer(name)
+    assert len(body) == content.SIZES[name]
+    dialect = Elasticsearch()
+    search = dialect.read_search(Request("GET", "/idx/_search?q=lamp&size=1000", Headers(), b""))
+    assert isinstance(search, Search)
+    assert len(dialect.read_hits(body, search).hits) == content.HITS[name]
+
+
+def test_every_template_of_a_peer_is_filled_in(tmp_path: Path) -> None:
+    values = {"port": 20_000, "upstream": 20_001, "connections": 10, "answers": tmp_path}
+    for path in (path for path in peers.HERE.iterdir() if path.suffix in (".conf", ".cfg")):
+        assert "$" not in peers.rendered(path.name, tmp_path, **values).read_text()
+
+
+def test_what_is_missing_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_PATH", "")
+    with pytest.raises(SystemExit, match="apt-get install nginx-light haproxy wrk"):
+        machine.program("wrk")
+
+
+def test_every_benchmark_can_be_run_and_names_what_it_needs() -> None:
+    for name in command.BENCHMARKS:
+        module = importlib.import_module(f"tests.benchmarks.{name}")
+        assert callable(module.main)
+        assert set(getattr(module, "NEEDS", ())) <= set(machine.INSTALL)
+
+
+def loop_module(session: Any) -> str:
+    return type(session._thread.loop).__module__.partition(".")[0]
+
+
+def until_over(session: Any, over: Any) -> str:
+    over.wait()
+    return str(session.name)
+
+
+def test_a_proxy_of_its_own_process_runs_on_either_loop() -> None:
+    for uvloop in (True, False):
+        with Proxy("ours", upstream=machine.free_port(), uvloop=uvloop, record=False) as proxy:
+            assert (proxy.ask(loop_module) == "uvloop") is (uvloop and find_spec("uvloop") is not None)
+            proxy.begin(until_over)
+            assert proxy.end() == "bench"
+            with pytest.raises(AttributeError):
+                proxy.ask(getattr, "nothing")
+
+
+def test_tables_are_markdown() -> None:
+    assert table(["what", "n"], [["a", "1"]]) == "| what |  n |\n| ---- | -: |\n| a    |  1 |"
