@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from time import perf_counter
 from typing import Protocol
 
@@ -22,6 +24,7 @@ from .wire import End, Memo, RequestReader
 HIGH_WATER = 1 << 18
 _AHEAD = 1 << 16
 _LINGER_S = 1.0
+_RESET = struct.pack("ii", 1, 0)
 
 STATUS_TEXT = {
     200: "OK", 202: "Accepted", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
@@ -86,13 +89,14 @@ class ClientConnection(Watched, asyncio.Protocol):
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.gone = False
         self.blocked = False
+        self._unread = 0  # of what was written: at the last sweep
         self.peer: str | None = None
         self.t0 = 0.0  # of perf_counter: the request's first byte
 
     # -- what handlers use
 
     def write(self, data: bytes) -> None:
-        if not self.gone:
+        if not self.gone and not self.transport.is_closing():
             self.quiet_since = None
             self.transport.write(data)
 
@@ -102,6 +106,8 @@ class ClientConnection(Watched, asyncio.Protocol):
         if not held:
             self.quiet_since = None
             self._pump()
+            if self._half_closed and self._handler is not None and self._reading_body and not self._held:
+                self._eof_inside_a_request()  # what it sent before its end is not the whole body
         self._adjust()
 
     def hand_over(self, handler: Handler) -> None:
@@ -164,9 +170,16 @@ class ClientConnection(Watched, asyncio.Protocol):
                 self.transport.write_eof()
 
     def cut(self, *, hard: bool = False) -> None:
-        """End the connection so that the client sees that the answer is not whole. ``hard``: by a reset."""
-        if not self.gone:
-            self.transport.abort() if hard else self.transport.close()
+        """End the connection so that the client sees that the answer is not whole. ``hard``: by a reset, for where its
+        end would be taken for the answer's."""
+        if self.gone:
+            return
+        if hard:
+            with contextlib.suppress(OSError):  # without this, abort() is an orderly end to the other side
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.transport.abort()
+        else:
+            self.transport.close()
 
     # -- what the loop tells
 
@@ -192,14 +205,13 @@ class ClientConnection(Watched, asyncio.Protocol):
         if self._tunnel is not None:
             self._tunnel.on_tunnel_data(data)
             return
-        if self._handler is None:
-            if not self._reader.started:
-                self.t0 = perf_counter()
-                self.quiet_since = None  # a head has so long from its first byte
-        else:
-            self.quiet_since = None
+        waiting = self._handler is None and not self._reader.started
+        if waiting:
+            self.t0 = perf_counter()
         self._reader.receive(data)
         self._pump()
+        if self._handler is not None or (waiting and self._reader.started):
+            self.quiet_since = None  # a head has so long from its first byte; empty lines before it do not count
         self._adjust()
 
     def _begin(self, head: RequestHead) -> None:
@@ -303,9 +315,11 @@ class ClientConnection(Watched, asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """End what has waited too long; called now and then."""
         limits = self._lobby.limits
-        if self.blocked:
-            if self.overdue(now, limits.idle_s):
-                self.transport.abort()  # it reads nothing of its answer
+        if unread := self.transport.get_write_buffer_size():
+            if unread != self._unread:  # slowly, but it reads
+                self._unread, self.quiet_since = unread, now
+            elif self.overdue(now, limits.idle_s):
+                self.transport.abort()
         elif self._lingering_until is not None:
             if now > self._lingering_until:
                 self.transport.abort()

@@ -33,8 +33,8 @@ class Fetch:
 
     def send(self, connection: Connection, method: str, data: bytes) -> None:
         self._connection = connection
-        connection.begin(self, method)
-        connection.write(data)
+        connection.begin(self, method, data)
+        connection.expect_answer()
 
     def on_interim(self, head: ResponseHead) -> None:
         pass

@@ -19,8 +19,8 @@ Framing = Literal["none", "length", "chunked", "close"]
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # Possessive quantifiers: a head that does not match fails in linear time.
 _FIELD_LINES = rb"((?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
-REQUEST = re.compile(rb"(" + _TOKEN + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([01])\r\n" + _FIELD_LINES)
-RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n" + _FIELD_LINES)
+REQUEST = re.compile(rb"(" + _TOKEN + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([0-9])\r\n" + _FIELD_LINES)
+RESPONSE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n" + _FIELD_LINES)
 _SPECIAL = re.compile(
     rb"\n(host|connection|content-length|transfer-encoding|te|expect|upgrade|http2-settings|keep-alive"
     rb"|proxy-connection|proxy-authenticate|proxy-authorization|authorization|accept-encoding|content-encoding"
@@ -30,7 +30,10 @@ _SPECIAL = re.compile(
 _FOLD = re.compile(rb"\r\n[ \t]+")
 _LOOSE_COLON = re.compile(rb"(?m)^(" + _TOKEN + rb"++)[ \t]+:")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_AUTHORITY = re.compile(rb"[A-Za-z0-9.\-_~!$&'()*+,;=%:\[\]]*")
+_AUTHORITY = re.compile(  # RFC 3986 §3.2 without user information; an empty one is a Host's right
+    rb"(?:(?:\[[0-9A-Fa-f:.]++\]|(?:[A-Za-z0-9.\-_~!$&'()*+,;=]|%[0-9A-Fa-f]{2})++)(?::[0-9]{0,5})?)?"
+)
+_HTTP_PROTOCOL = re.compile(rb"(?:h2c?|http)(?:[/-].*)?", re.IGNORECASE)  # what HTTP itself may be upgraded to
 
 # RFC 9110 §7.6.1: fields of one hop. Framing fields are among them: what we forward is framed anew.
 HOP_BY_HOP = frozenset(
@@ -41,6 +44,7 @@ _NOT_NOMINABLE = HOP_BY_HOP | {b"host", b"close", b"content-type", b"content-enc
 
 _LENGTH_FIELD = frozenset([b"content-length"])
 _CODING_FIELD = frozenset([b"transfer-encoding"])
+_UPGRADE_FIELD = frozenset([b"upgrade"])
 
 Special = tuple[bytes, int, int, bytes]
 
@@ -58,7 +62,7 @@ class Head:
     __slots__ = ("block", "framing", "length", "minor", "options", "persistent", "specials")
 
     def __init__(self, minor: int, block: bytes) -> None:
-        self.minor = minor
+        self.minor = min(minor, 1)  # a higher one is read as the highest that we know (RFC 9110 §2.5)
         self.block = block
         # Matched on a lower-case copy behind a line feed: several times faster than matching without regard to case.
         self.specials: list[Special] = [
@@ -67,9 +71,8 @@ class Head:
         ]
         self.framing: Framing = "none"
         self.length: int | None = 0
-        values = self.values(b"connection")
-        self.options = frozenset(o.strip().lower() for value in values for o in value.split(b",")) - {b""}
-        self.persistent = b"close" not in self.options and (minor == 1 or b"keep-alive" in self.options)
+        self.options = frozenset(self.items(b"connection"))
+        self.persistent = b"close" not in self.options and (self.minor == 1 or b"keep-alive" in self.options)
 
     def values(self, name: bytes) -> list[bytes]:
         """The values of one of the special fields."""
@@ -78,6 +81,15 @@ class Head:
     def value(self, name: bytes) -> bytes | None:
         """The first value of one of the special fields."""
         return next((special[3] for special in self.specials if special[0] == name), None)
+
+    def items(self, name: bytes) -> list[bytes]:
+        """The members of a list-valued special field (RFC 9110 §5.6.1), in lower case."""
+        return [item for value in self.values(name) for part in value.split(b",") if (item := part.strip().lower())]
+
+    def stated(self, name: bytes, value: bytes) -> bool:
+        """Whether a special field has this value to the letter: nobody can read it otherwise."""
+        usual = (b": " + value + b"\r\n", b":" + value + b"\r\n")
+        return all(self.block[start + len(name) : end] in usual for key, start, end, _ in self.specials if key == name)
 
     @property
     def headers(self) -> Headers:
@@ -115,7 +127,7 @@ class Head:
 class RequestHead(Head):
     """A request's head. ``target`` is in origin form, or ``*``; raw UTF-8 in it stands as Latin-1.
 
-    :ivar upgrade: the protocol that is asked for; ``h2c`` is not offered (RFC 9113 withdrew it).
+    :ivar upgrade: the protocols that are asked for; HTTP's own are not offered (RFC 9113 withdrew ``h2c``).
     :ivar plain: whether the answer goes on to the client with nothing of its own about the connection: HTTP/1.1, kept
         alive, with a body if upstream sends one.
     :ivar destination: room for the server: who answers such a request.
@@ -131,13 +143,15 @@ class RequestHead(Head):
         self.target = self._origin_form(target)
         self._check_host()
         self._frame()
-        self.expects_continue = minor == 1 and any(v.lower() == b"100-continue" for v in self.values(b"expect"))
-        self.upgrade = self._upgrade() if b"upgrade" in self.options else None
-        self.plain = minor == 1 and self.persistent and self.method != "HEAD"
+        self.expects_continue = self.minor == 1 and self.length != 0 and b"100-continue" in self.items(b"expect")
+        self.upgrade = self._upgrade() if b"upgrade" in self.options and self.minor == 1 else None
+        self.plain = self.minor == 1 and self.persistent and self.method != "HEAD"
         self.destination: Any = None
         self.outbound: bytes | None = None
 
     def _origin_form(self, target: bytes) -> str:
+        if self.method == "CONNECT":
+            raise ClientFault("CONNECT is not served", status=405, type="nbproxy_bad_method")
         if target[:1] == b"/":
             return target.decode("latin-1")
         if target == b"*" and self.method == "OPTIONS":
@@ -149,6 +163,8 @@ class RequestHead(Head):
         self.authority, path = rest[:cut], rest[cut:]
         if b"@" in self.authority or not self.authority or not _AUTHORITY.fullmatch(self.authority):
             raise ClientFault("the request target's authority cannot be used")
+        if not path and self.method == "OPTIONS":
+            return "*"  # RFC 9112 §3.2.4
         return (path if path[:1] == b"/" else b"/" + path).decode("latin-1")
 
     def _check_host(self) -> None:
@@ -174,8 +190,13 @@ class RequestHead(Head):
             self.framing, self.length = "length", int(lengths[0])
 
     def _upgrade(self) -> bytes | None:
-        protocols = b", ".join(self.values(b"upgrade"))
-        return None if not protocols or protocols.lower().startswith(b"h2c") else protocols
+        asked = [part.strip() for value in self.values(b"upgrade") for part in value.split(b",")]
+        return b", ".join(p for p in asked if p and not _HTTP_PROTOCOL.fullmatch(p)) or None
+
+    def offers(self, protocols: list[bytes]) -> bool:
+        """Whether what a 101 (Switching Protocols) names was asked for."""
+        asked = {part.strip().lower() for part in (self.upgrade or b"").split(b",")}
+        return bool(self.upgrade) and asked.issuperset(protocols)
 
 
 class _Unread:
@@ -189,19 +210,21 @@ UNREAD = cast(RequestHead, _Unread())  # stands where a request's head could not
 class ResponseHead(Head):
     """A response's head; ``method`` is the request's, which decides whether there is a body.
 
+    :ivar would_be: the length that the body of an answer to HEAD, or of a 304, would have.
     :ivar plain_answer: room for :func:`answer_head`.
     """
 
-    __slots__ = ("plain_answer", "reason", "status")
+    __slots__ = ("plain_answer", "reason", "status", "would_be")
 
     def __init__(self, minor: int, status: int, reason: bytes, block: bytes, method: str) -> None:
         super().__init__(minor, block)
         self.status = status
         self.reason = reason
         self.plain_answer: tuple[bytes, Framing] | None = None
+        self.would_be: int | None = None
         self._frame(method)
         # Not where the framing is odd: both lengths, or chunked in HTTP/1.0 (RFC 9112 §6.1).
-        odd = self.framing == "chunked" and (minor == 0 or self.values(b"content-length"))
+        odd = self.framing == "chunked" and (self.minor == 0 or self.values(b"content-length"))
         self.persistent = self.persistent and self.framing != "close" and not odd
 
     @property
@@ -212,27 +235,30 @@ class ResponseHead(Head):
     def status_line(self) -> bytes:
         return b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason)
 
-    @property
-    def bodiless(self) -> bool:
-        return self.status < 200 or self.status in (204, 304)
-
     def _frame(self, method: str) -> None:
-        """RFC 9112 §6.3."""
+        """RFC 9112 §6.3. Where there is no body, fields that say how long it would be are held to the same rules."""
         codings, lengths = self.values(b"transfer-encoding"), self.values(b"content-length")
-        if self.bodiless or method == "HEAD":
-            return
-        if codings:
-            if len(codings) > 1 or codings[0].lower() != b"chunked":
-                raise UpstreamFault("upstream's Transfer-Encoding is not 'chunked'")
+        if self.status < 200 or self.status == 204:
+            return  # and such fields go
+        if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
+            raise UpstreamFault("upstream's Transfer-Encoding is not 'chunked'")
+        length = _one_length(lengths) if lengths else None
+        if self.status == 304 or method == "HEAD":
+            self.would_be = None if codings else length
+        elif codings:
             self.framing, self.length = "chunked", None
-        elif lengths:
-            # Equal repeats may be collapsed (RFC 9110 §8.6); as we frame anew, that is what happens.
-            distinct = {part.strip() for value in lengths for part in value.split(b",")}
-            if len(distinct) != 1 or not _LENGTH.fullmatch(length := distinct.pop()):
-                raise UpstreamFault("upstream's Content-Length is ambiguous")
-            self.framing, self.length = "length", int(length)
+        elif length is not None:
+            self.framing, self.length = "length", length
         else:
             self.framing, self.length = "close", None
+
+
+def _one_length(values: list[bytes]) -> int:
+    """Equal repeats may be collapsed (RFC 9110 §8.6); as we frame anew, that is what happens."""
+    distinct = {part.strip() for value in values for part in value.split(b",")}
+    if len(distinct) != 1 or not _LENGTH.fullmatch(length := distinct.pop()):
+        raise UpstreamFault("upstream's Content-Length is ambiguous")
+    return int(length)
 
 
 def _without(block: bytes, names: frozenset[bytes]) -> bytes:
@@ -241,8 +267,10 @@ def _without(block: bytes, names: frozenset[bytes]) -> bytes:
 
 
 def repaired(head: bytes) -> bytes:
-    """A response head with line folds as spaces and no blanks before a colon (RFC 9112 §5.1 and §5.2)."""
-    return _LOOSE_COLON.sub(rb"\1:", _FOLD.sub(b" ", head))
+    """A response head with line folds as spaces and no blanks before a colon (RFC 9112 §5.1 and §5.2). A fold of the
+    status line stays, and is refused (RFC 9112 §2.2)."""
+    line = head.find(b"\r\n") + 2
+    return head[:line] + _LOOSE_COLON.sub(rb"\1:", _FOLD.sub(b" ", head[line:]))
 
 
 # How a body goes on to the client, by how it came and by the client's minor version (RFC 9112 §6.1: no chunks in 1.0).
@@ -259,13 +287,17 @@ def onward(head: ResponseHead, request: RequestHead) -> tuple[bytes, Framing]:
     keep: frozenset[bytes] = frozenset()
     if head.framing == "length":
         return restated(head, head.length or 0), framing
-    if head.framing == "none" and head.status != 204:
-        keep = _LENGTH_FIELD | _CODING_FIELD if request.method == "HEAD" and request.minor else _LENGTH_FIELD
-    elif head.framing == "chunked" == framing:
-        keep = _CODING_FIELD
-    block = head.forwarded(keep=keep)
+    if head.would_be is not None:
+        return restated(head, head.would_be), framing
+    if framing == "chunked" or (head.framing == "none" and request.method == "HEAD" and request.minor):
+        keep |= _CODING_FIELD
+    if head.status == 426:
+        keep |= _UPGRADE_FIELD  # RFC 9110 §15.5.22
+    block = head.forwarded(keep=keep, replace={b"transfer-encoding": b"chunked"} if _CODING_FIELD & keep else None)
     if head.framing == "close" and framing == "chunked":
         block += b"Transfer-Encoding: chunked\r\n"
+    if head.status == 426 and head.values(b"upgrade"):
+        block += b"Connection: Upgrade\r\n"
     return head.status_line + block, framing
 
 

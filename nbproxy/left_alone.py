@@ -13,7 +13,7 @@ from .heads import RequestHead
 from .messages import Headers, Request
 from .pipeline import Alone
 from .ranking import Ranking, Search
-from .settings import Settings
+from .settings import Limits, Settings
 
 
 def search_columns(search: Search, head: RequestHead, depth: int) -> dict[str, Any]:
@@ -30,17 +30,17 @@ def search_columns(search: Search, head: RequestHead, depth: int) -> dict[str, A
 
 
 def completed(
-    exchange: Exchange, dialect: Dialect, settings: Settings, head: RequestHead, body: bytes, limit: int | None
+    exchange: Exchange, dialect: Dialect, settings: Settings, head: RequestHead, body: bytes, limits: Limits
 ) -> Exchange:
     """A search that was left alone, with what it asked and the hits that it got. Runs on the recorder's thread."""
-    request = pipeline.plain_request(Request(head.method, head.target, head.headers, body), limit)
+    request = pipeline.plain_request(Request(head.method, head.target, head.headers, body), limits.search_bytes)
     search = None if isinstance(request, Alone) else dialect.read_search(request)
     if not isinstance(search, Search):
         # What would have been found wrong with a model is no reason without one: no-model comes first.
         return msgspec.structs.replace(exchange, complete=None)
     rankings: tuple[Ranking, ...] = ()
     if exchange.status is not None and 200 <= exchange.status < 300 and exchange.response_body:
-        rankings = _hits_as_answered(exchange, dialect, settings, search, limit)
+        rankings = _hits_as_answered(exchange, dialect, settings, search, limits.answer_bytes)
     columns = search_columns(search, head, settings.depth)
     return msgspec.structs.replace(exchange, complete=None, rankings=rankings, **columns)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import ConfigError
 from .settings import FieldsSetting, Limits, Timeouts
+from .trust import Cert
 
 LIVE = ("model", "depth", "fields", "min_score", "deadline")
 KEPT_WHERE_NONE = ("upstream", "record", "port")  # None on a running session means: keep
@@ -18,7 +19,7 @@ KEPT_WHERE_NONE = ("upstream", "record", "port")  # None on a running session me
 class Options:
     """The arguments of ``start``, each with its default (contract §1)."""
 
-    upstream: Any = None
+    upstream: Any = field(default=None, repr=False)  # as what else has credentials
     name: str = "default"
     host: str = "127.0.0.1"
     port: int | None = None
@@ -35,10 +36,10 @@ class Options:
     redact: Callable[..., Any] | None = None
     verify: bool = True
     ca: str | Path | None = None
-    cert: str | tuple[str, str] | None = None
+    cert: Cert | None = field(default=None, repr=False)
     fingerprint: str | None = None
-    auth: Any = None
-    headers: Mapping[str, str] | None = None
+    auth: Any = field(default=None, repr=False)
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
     host_header: str = "upstream"
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from .options import LIVE, Options, changed
 from .origin import Auth
 from .session import Session
 from .settings import FieldsSetting, Limits, Timeouts
+from .trust import Cert
 
 log = logging.getLogger("nbproxy")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -143,7 +144,7 @@ def start(  # type: ignore[empty-body]
     redact: Callable[[Exchange], Exchange] | None = None,
     verify: bool = True,
     ca: str | Path | None = None,
-    cert: str | tuple[str, str] | None = None,
+    cert: Cert | None = None,
     fingerprint: str | None = None,
     auth: Auth = None,
     headers: Mapping[str, str] | None = None,
@@ -155,8 +156,8 @@ def start(  # type: ignore[empty-body]
     session: what is given anew is applied (live, or by a restart on the same port), an argument left out keeps its
     live value.
 
-    :param upstream: ``http://…`` or ``https://…``, a path in it is put before every target; None on a first start:
-        the embedded demo engine.
+    :param upstream: ``http://…``, ``https://…`` or ``http+unix://%2Fpath%2Fto.sock``, a path in it is put before every
+        target; None on a first start: the embedded demo engine.
     :param name: sessions of different names run side by side.
     :param host: the address to listen on; anything but loopback is warned of.
     :param port: None: a free one, the same again for this name.
@@ -173,10 +174,15 @@ def start(  # type: ignore[empty-body]
     :param drain: seconds that exchanges in flight have when the session stops.
     :param limits: see :class:`nbproxy.Limits`.
     :param redact: ``Exchange -> Exchange``, before anything is stored.
-    :param verify: whether upstream's certificate is checked; ``ca``: a file of authorities; ``cert``: a client
-        certificate's file, or (certificate, key); ``fingerprint``: SHA-256 of upstream's certificate.
-    :param auth: (user, password), an API key, or a callable that takes the final upstream
-        :class:`~nbproxy.messages.Request` and returns header fields (a signature).
+    :param verify: whether upstream's certificate is checked; False never switches ``fingerprint`` off.
+    :param ca: a file of authorities (PEM) that are trusted instead of the system's.
+    :param cert: a client certificate: a file that has the key too, (certificate, key), or (certificate, key, password).
+    :param fingerprint: SHA-256 in hex, colons allowed, of upstream's certificate, or of an authority that upstream
+        sends along (Elasticsearch prints that one when it sets up its security): then the certificate must be that
+        authority's, and for upstream's name unless ``verify`` is False.
+    :param auth: (user, password), an API key, a whole ``Authorization`` value (``"Bearer …"``), or a callable that
+        takes the final upstream :class:`~nbproxy.messages.Request` (method, target with upstream's path, fields with
+        ``Host``, body) and returns header fields (a signature). What it raises is answered with 502.
     :param headers: fields set on every request that goes upstream.
     :param host_header: ``"upstream"`` rewrites Host to upstream's authority, ``"preserve"`` keeps the client's.
     :raises ConfigError: an argument cannot be used; the message says what to do.

@@ -32,14 +32,24 @@ _FRAMED: dict[Framing, frozenset[bytes]] = {"none": _NONE, "length": _LENGTH, "c
 def request_block(context: Context, head: RequestHead, *, drop: frozenset[bytes] = frozenset()) -> bytes:
     """A request's field lines as they go upstream, framing included as the client framed it."""
     place = context.pool.origin
-    replace = {} if context.host_header == "preserve" and head.values(b"host") else {b"host": place.authority.encode()}
+    host = place.authority.encode()
+    if context.host_header == "preserve":
+        host = next(iter(head.values(b"host")), head.authority or host)
+    replace = {} if head.values(b"host") == [host] else {b"host": host}
+    framing = _FRAMED[head.framing]
+    for name in framing:  # whatever the client wrote, it can be read in one way
+        value = b"chunked" if head.length is None else b"%d" % head.length
+        if not head.stated(name, value):
+            replace[name] = value
     given = {name.lower().encode("latin-1") for name in place.fields}
-    block = head.forwarded(_OURS | drop | given & {b"authorization"}, replace, _FRAMED[head.framing])
-    if replace and not head.values(b"host"):
-        block = b"Host: %b\r\n" % place.authority.encode() + block
+    if head.minor == 0:
+        drop |= _EXPECT  # RFC 9110 §10.1.1
+    block = head.forwarded(_OURS | drop | given & {b"authorization"}, replace, framing)
+    if not head.values(b"host"):
+        block = b"Host: %b\r\n" % host + block
     if place.fields:
         block = _with_fields(block, place.fields)
-    if any(b"trailers" in value.lower() for value in head.values(b"te")):
+    if b"trailers" in head.items(b"te"):
         block += b"TE: trailers\r\nConnection: TE\r\n"
     return block
 
@@ -52,8 +62,8 @@ def _with_fields(block: bytes, fields: Any) -> bytes:
 
 
 def request_line(context: Context, head: RequestHead, target: str | None = None) -> bytes:
-    path = head.target if target is None else target
-    return f"{head.method} {context.pool.origin.prefix}{path} HTTP/1.1\r\n".encode("latin-1")
+    path = context.pool.origin.target(head.target if target is None else target)
+    return f"{head.method} {path} HTTP/1.1\r\n".encode("latin-1")
 
 
 def signed(context: Context, head: RequestHead, block: bytes, body: bytes, target: str | None = None) -> bytes:
@@ -61,7 +71,7 @@ def signed(context: Context, head: RequestHead, block: bytes, body: bytes, targe
     sign = context.pool.origin.sign
     if sign is None:
         return block
-    path = context.pool.origin.prefix + (head.target if target is None else target)
+    path = context.pool.origin.target(head.target if target is None else target)
     return _with_fields(block, sign(Request(head.method, path, Headers.parse(block), body)))
 
 
@@ -83,6 +93,7 @@ class Relay:
     _response_done = False
     _discarding = False
     _tunnel = False
+    _sides = 2  # of a tunnel, that have not ended
     _got_body = False
     _keep = False
     _framing: Framing = "none"
@@ -120,7 +131,7 @@ class Relay:
             self.on_fault(ClientFault(f"a request over {most} bytes cannot be signed"))
 
     def _open(self) -> None:
-        connection = self._context.pool.take()
+        connection = self._context.pool.take(once=self._head.method not in SAFE)
         if connection is not None:
             self._begin(connection)
         else:
@@ -141,18 +152,23 @@ class Relay:
 
     def _begin(self, connection: Connection) -> None:
         head = self._head
-        self._connection = connection
-        connection.begin(self, head.method)
-        self._draft.sent()
         if self._buffered or self._continued or self._context.pool.origin.sign is not None:
-            data = self._outbound()
+            try:
+                data = self._outbound()
+            except UpstreamFault as fault:  # the signing callable's
+                self._context.pool.give(connection)  # unused
+                self.on_failure(fault)
+                return
         else:
             data = head.outbound = head.outbound or self._outbound()
-        connection.write(data)
+        self._connection = connection
+        self._draft.sent()
+        connection.begin(self, head.method, data)
         if self._whole:
             if head.framing == "chunked":
                 connection.write(last_chunk(self._trailers))
             self._request_done = True
+            connection.expect_answer()
 
     def _outbound(self) -> bytes:
         """What goes upstream first: the head, and what there is of the body."""
@@ -193,6 +209,8 @@ class Relay:
 
     def _end_request(self) -> None:
         self._request_done = True
+        if self._connection is not None:
+            self._connection.expect_answer()
         if self._response_done:
             self._close()
 
@@ -220,7 +238,8 @@ class Relay:
 
     def _begin_answer(self, head: ResponseHead) -> bytes:
         """The head as it goes to the client."""
-        keep = self._head.persistent and not self._unsent_body()
+        # Upstream's own close is told on: nobody is kept on a connection that its server meant to end.
+        keep = self._head.persistent and b"close" not in head.options and not self._unsent_body()
         lines, self._framing = answer_head(head, self._head, keep)
         self._keep = keep and self._framing != "close"
         return lines
@@ -239,14 +258,14 @@ class Relay:
 
     def _unsent_body(self) -> bool:
         """The client waits for a 100 (Continue) that will not come: whether it will send its body, nobody knows."""
-        return self._head.expects_continue and not (self._continued or self._got_body or self._whole)
+        return self._head.expects_continue and not (self._continued or self._got_body or self._request_done)
 
     def _switch(self, head: ResponseHead) -> None:
-        if self._head.upgrade is None:
+        if not self._request_done or not self._head.offers(head.items(b"upgrade")):
             self.answering = False
-            raise UpstreamFault("upstream switched protocols unasked")
+            raise UpstreamFault("upstream switched protocols unasked, or before it had the whole request")
         self._tunnel = True
-        upgrade = head.value(b"upgrade") or self._head.upgrade
+        upgrade = head.value(b"upgrade") or self._head.upgrade or b""
         block = head.forwarded() + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
         self._out += [b"HTTP/1.1 101 %b\r\n" % head.reason, block, b"\r\n"]
         self.on_flush()
@@ -284,6 +303,7 @@ class Relay:
     def on_tunnel(self, data: bytes) -> None:
         if not data:
             self._client.end_tunnel()
+            self._end_side()
             return
         self._draft.returned(data)
         self._client.write(data)
@@ -299,6 +319,15 @@ class Relay:
             self._connection.write(data)
         else:
             self._connection.finish_tunnel()
+            self._end_side()
+
+    def _end_side(self) -> None:
+        """One side of a tunnel has ended; with the second there is nothing left of it."""
+        self._sides -= 1
+        if not self._sides:
+            self._drop()
+            self._finish(None)
+            self._client.cut()
 
     # -- the end
 

@@ -299,7 +299,7 @@ class OwnExchange:
             result = route.answer(self._desk, call)
             return _encoded(await result if inspect.isawaitable(result) else result)
         worker: Worker = getattr(self._context, route.on)
-        return await worker.call(lambda: _encoded(_guarded(route, self._desk, call)))
+        return await worker.call(lambda: _encoded(route.answer(self._desk, call)))
 
     def on_client_blocked(self, blocked: bool) -> None:
         if self._ending is not None and not blocked:
@@ -349,17 +349,6 @@ class OwnExchange:
         if self._draft.head.method != "HEAD":
             self._client.write(stream)
         return block
-
-
-def _guarded(route: Own, desk: Desk, call: Call) -> Any:
-    """What the route answers. A model's code may raise anything: what would end the event loop, or cannot cross to it
-    (SystemExit, StopIteration), becomes an error like others."""
-    try:
-        return route.answer(desk, call)
-    except BaseException as error:
-        if isinstance(error, Exception) and not isinstance(error, StopIteration):
-            raise
-        raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 def _encoded(result: Any) -> bytes | Arrow:

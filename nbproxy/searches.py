@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -60,7 +61,7 @@ class SearchExchange:
         reason = self._known_reason()
         if reason is not None:
             self._relay(reason).start()
-        elif self._head.expects_continue and self._head.length != 0:
+        elif self._head.expects_continue:
             self._continued = True
             self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -131,9 +132,9 @@ class SearchExchange:
 
     def _completion(self) -> Callable[[Exchange], Exchange]:
         """Reads what the search asked and what hits it got, off the event loop."""
-        dialect, settings, limit = self._dialect, self._settings, self._context.limits.answer_bytes
+        dialect, settings, limits = self._dialect, self._settings, self._context.limits
         head, request_body = self._head, self._draft.request.bytes() or b""
-        return lambda exchange: completed(exchange, dialect, settings, head, request_body, limit)
+        return lambda exchange: completed(exchange, dialect, settings, head, request_body, limits)
 
     # -- reranked
 
@@ -153,7 +154,9 @@ class SearchExchange:
     async def _answer(self, body: bytes, trailers: bytes) -> None:
         context, settings = self._context, self._settings
         request = Request(self._head.method, self._head.target, self._head.headers, body)
-        plain = pipeline.plain_request(request, context.limits.search_bytes)
+        plain = pipeline.plain_request(request, _HEAVY)
+        if isinstance(plain, Alone):  # it may be too large for the event loop only
+            plain = await context.heavy.call(lambda: pipeline.plain_request(request, context.limits.search_bytes))
         found = plain if isinstance(plain, Alone) else await self._plan(plain)
         if isinstance(found, Alone):
             self._relay(found.reason, body, whole=True, trailers=trailers).start()
@@ -196,7 +199,7 @@ class SearchExchange:
             self._write(head, raw, reason="upstream-error")
             return None
         try:
-            plain = content.decode(raw, _text(head.value(b"content-encoding")), self._context.limits.answer_bytes)
+            plain = await self._decoded(raw, _text(head.value(b"content-encoding")))
         except content.TooLarge:
             return "too-large"
         except content.Undecodable:
@@ -210,6 +213,15 @@ class SearchExchange:
         except Unreadable:
             return "unreadable"
         return None
+
+    async def _decoded(self, raw: bytes, coding: str | None) -> bytes:
+        """An answer without its content coding; what unpacks to much is not unpacked on the event loop."""
+        limit = self._context.limits.answer_bytes
+        if coding is not None and content.codings(coding):
+            with contextlib.suppress(content.TooLarge):
+                return content.decode(raw, coding, _HEAVY if limit is None else min(limit, _HEAVY))
+            return await self._context.heavy.call(lambda: content.decode(raw, coding, limit))
+        return content.decode(raw, None, limit)
 
     async def _read(self, plain: bytes, plan: Plan) -> tuple[Answer, Outcome | None]:
         """The answer's hits. Where the user's own ``fields`` raises, they are read by the default ones, and the
@@ -278,7 +290,7 @@ class SearchExchange:
         if self._over:
             return
         self._over = True
-        keep = self._head.persistent
+        keep = self._head.persistent and b"close" not in head.options
         lines = _restated(head, len(body), coding) if changed else restated(head, len(body))
         self._client.write(lines + persistence(self._head, keep) + b"\r\n" + body)
         self._draft.respond(head.status, lines.partition(b"\r\n")[2])

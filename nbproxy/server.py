@@ -29,7 +29,7 @@ from .wire import Memo
 
 _SWEEP_S = 0.25
 _BACKLOG = 4096
-_REFUSED_METHODS = frozenset(["CONNECT"])
+_REFUSED = 1000  # so many clients at once are told that they are too many; the next ones are cut
 
 
 class Server:
@@ -40,6 +40,7 @@ class Server:
         self._desk = desk
         self._own_hosts = own_hosts
         self._clients: set[ClientConnection] = set()
+        self._refused: set[ClientConnection] = set()  # those of them that were too many
         self._sweeper: asyncio.TimerHandle | None = None
         self._listening: asyncio.Server | None = None
         self.stopping = False
@@ -94,10 +95,16 @@ class Server:
     def admit(self, client: ClientConnection) -> bool:
         most = self.limits.connections
         self._clients.add(client)
-        return most is None or len(self._clients) <= most
+        if most is None or len(self._clients) - len(self._refused) <= most:
+            return True
+        self._refused.add(client)
+        if len(self._refused) > _REFUSED:
+            client.cut(hard=True)
+        return False
 
     def dismiss(self, client: ClientConnection) -> None:
         self._clients.discard(client)
+        self._refused.discard(client)
 
     def refused(self, client: ClientConnection, fault: ClientFault) -> None:
         """A request that could not be read: answered, and recorded as far as it is known."""
@@ -115,8 +122,6 @@ class Server:
 
     def _destination(self, head: RequestHead) -> Callable[[ClientConnection, RequestHead], None]:
         """Who answers such a request."""
-        if head.method in _REFUSED_METHODS:
-            raise ClientFault(f"{head.method} is not served", status=405, type="nbproxy_bad_method")
         if head.authority is not None and head.authority.lower() not in self._own_hosts:
             raise ClientFault("this proxy speaks to its own upstream only", status=421)
         if routes.is_own(head.target):

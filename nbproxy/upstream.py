@@ -1,22 +1,22 @@
 """Connections to the search engine: opened, pooled, watched, and given back.
 
 Laws: a connection carries one exchange at a time and goes back to the pool only when both its request and its answer
-have ended and nothing stands behind the answer; bytes on an idle connection condemn it. A ``connect`` is never
-cancelled, only abandoned: it may have succeeded in the very moment of the cancellation. Times are the loop's clock.
+have ended and nothing stands behind the answer; bytes on an idle connection condemn it. Times are the loop's clock.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import ssl
+import select
 from collections import defaultdict
 from typing import Any, Protocol
 
+from .dialing import Dialer
 from .errors import UpstreamFault, UpstreamTimeout
 from .heads import ResponseHead
 from .origin import Origin
 from .settings import Timeouts
+from .trust import ended_properly, explain
 from .watch import Watched
 from .wire import End, Memo, Memos, ResponseReader
 
@@ -65,21 +65,31 @@ class Connection(Watched, asyncio.Protocol):
         self.answered = False  # whether any byte of this exchange's answer has come
         self.ended = False  # whether this exchange's answer has ended
         self._reusable = False  # whether the connection may serve another exchange after this one
+        self._due = False  # whether the request has been sent, so that it is upstream's turn
         self._tunnel = False
 
     # -- what a user does
 
-    def begin(self, user: User, method: str) -> None:
-        """Use this connection for an exchange; then ``write`` its request."""
+    def begin(self, user: User, method: str, data: bytes) -> None:
+        """Use this connection for an exchange: send its request, or the first part of it."""
         self.user = user
-        self.answered = self.ended = self._reusable = False
+        self.answered = self.ended = self._reusable = self._due = False
         self._reader.expect(method)
-        self.awaited, self.quiet_since = True, None
+        self.transport.write(data)
 
     def write(self, data: bytes) -> None:
-        if self.open:
-            self.quiet_since = None
+        """Send more of the request."""
+        if self.open and not self.transport.is_closing():
             self.transport.write(data)
+
+    def expect_answer(self) -> None:
+        """The request is sent: upstream has so long from now."""
+        self._due = True
+        self._await()
+
+    def _await(self) -> None:
+        if not self.ended and not self._tunnel:
+            self.awaited, self.quiet_since = True, None
 
     def hold(self, held: bool) -> None:
         """Read no more from upstream (its bytes have nowhere to go), or read again."""
@@ -89,7 +99,7 @@ class Connection(Watched, asyncio.Protocol):
             self.awaited = False  # it is not upstream who is slow
             self.transport.pause_reading()
         else:
-            self.awaited, self.quiet_since = True, None
+            self._await()
             self.transport.resume_reading()
 
     def release(self, *, sent: bool) -> None:
@@ -111,8 +121,21 @@ class Connection(Watched, asyncio.Protocol):
 
     def finish_tunnel(self) -> None:
         """The client has ended its side of a tunnel."""
-        if self.open and self.transport.can_write_eof():
+        if not self.open:
+            return
+        if self.transport.can_write_eof():
             self.transport.write_eof()
+        else:  # TLS has no half
+            self.transport.close()
+
+    @property
+    def stirred(self) -> bool:
+        """Whether something has come (its end, as a rule) that the loop has not told yet."""
+        if not self.open or not hasattr(select, "poll"):
+            return not self.open
+        look = select.poll()
+        look.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(look.poll(0))
 
     # -- what the loop tells
 
@@ -132,11 +155,11 @@ class Connection(Watched, asyncio.Protocol):
         if self.ended:
             self._reusable = False  # it says more than was asked: never to be taken for the next answer
             return
-        self.answered = True
+        self.answered = self.awaited = True
         try:
             if (whole := self._reader.whole(data)) is not None:
                 head, body = whole
-                self.ended, self._reusable = True, head.persistent
+                self.ended, self.awaited, self._reusable = True, False, head.persistent
                 user.on_whole(head, body)
                 return
             self._reader.receive(data)
@@ -183,7 +206,8 @@ class Connection(Watched, asyncio.Protocol):
                 self.user.on_tunnel(b"")
             return True
         self.open = False
-        end = self._reader.eof() if self.user is not None and not self.ended else None
+        cut = self.user is None or self.ended or not ended_properly(self.transport)
+        end = None if cut else self._reader.eof()
         if end is not None:
             self._end(end.trailers)
         return False
@@ -191,7 +215,7 @@ class Connection(Watched, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
         self._pool.forget(self)
-        self._fail(UpstreamFault(f"upstream closed the connection{f': {exc}' if exc else ''}"))
+        self._fail(UpstreamFault(f"upstream closed the connection{f': {explain(exc)}' if exc else ''}"))
 
     def _fail(self, fault: UpstreamFault) -> None:
         user, self.user = self.user, None
@@ -203,10 +227,12 @@ class Connection(Watched, asyncio.Protocol):
         self._fail(UpstreamTimeout(f"upstream sent nothing for {seconds:g} s"))
 
     def pause_writing(self) -> None:
+        self._await()  # that it reads on
         if self.user is not None:
             self.user.on_blocked(True)
 
     def resume_writing(self) -> None:
+        self.awaited = (self._due or self.answered) and not self.ended and not self._tunnel
         if self.user is not None:
             self.user.on_blocked(False)
 
@@ -221,16 +247,19 @@ class Pool:
         self.time = self._loop.time
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
-        self._connecting: set[asyncio.Task[Any]] = set()
+        self._dialer = Dialer(place, timeouts.connect)
         self._keep, self._idle_s = keep, idle_s
         self._closed = False
         self.memos: Memos = defaultdict(Memo)
 
-    def take(self) -> Connection | None:
-        """An idle connection, the one used last first; None where a new one must be opened."""
+    def take(self, *, once: bool = False) -> Connection | None:
+        """An idle connection, the one used last first; None where a new one must be opened. ``once``: for a request
+        that cannot be sent again, so that it is worth a look whether upstream has just closed the connection."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.open:
+            if once and connection.stirred:
+                connection.abort()
+            elif connection.open:
                 connection.reused = True
                 return connection
         return None
@@ -240,47 +269,12 @@ class Pool:
 
         :raises UpstreamFault: it cannot be had; :class:`UpstreamTimeout` where that took too long.
         """
-        place = self.origin
-        attempt: asyncio.Task[tuple[asyncio.BaseTransport, Connection]] = self._loop.create_task(
-            self._loop.create_connection(
-                lambda: Connection(self),
-                place.host,
-                place.port,
-                ssl=place.tls,
-                server_hostname=place.host if place.tls else None,
-            )
-        )
-        self._connecting.add(attempt)
-        attempt.add_done_callback(self._connecting.discard)
-        try:
-            done, _ = await asyncio.wait({attempt}, timeout=self._timeouts.connect)
-        except asyncio.CancelledError:
-            attempt.add_done_callback(_drop_late)
-            raise
-        if not done:
-            attempt.add_done_callback(_drop_late)
-            raise UpstreamTimeout(f"no connection to {place.url} within {self._timeouts.connect:g} s")
-        return self._checked(attempt)
-
-    def _checked(self, attempt: asyncio.Task[tuple[asyncio.BaseTransport, Connection]]) -> Connection:
-        try:
-            transport, connection = attempt.result()
-        except (OSError, ssl.SSLError) as error:
-            raise UpstreamFault(f"cannot connect to {self.origin.url}: {error}") from None
+        transport, connection = await self._dialer.dial(lambda: Connection(self))
         if self._closed:
-            transport.close()
+            transport.abort()
             raise UpstreamFault("the proxy is stopping")
-        self._check_fingerprint(transport)
         self._all.add(connection)
         return connection
-
-    def _check_fingerprint(self, transport: asyncio.BaseTransport) -> None:
-        if self.origin.fingerprint is None or self.origin.tls is None:
-            return
-        certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        if hashlib.sha256(certificate or b"").digest() != self.origin.fingerprint:
-            transport.close()
-            raise UpstreamFault(f"the certificate of {self.origin.url} does not have the fingerprint given")
 
     def give(self, connection: Connection) -> None:
         """Take a connection back."""
@@ -307,6 +301,7 @@ class Pool:
     def close(self) -> None:
         """Drop every connection."""
         self._closed = True
+        self._dialer.close()
         self._idle.clear()
         for connection in list(self._all):
             connection.abort()
@@ -315,9 +310,3 @@ class Pool:
     def sockets(self) -> list[Any]:
         """Of the open connections, for a fork's child to close."""
         return [c.transport.get_extra_info("socket") for c in self._all if c.transport is not None]
-
-
-def _drop_late(attempt: asyncio.Task[tuple[asyncio.BaseTransport, Connection]]) -> None:
-    """A connect that nobody waits for any longer."""
-    if not attempt.cancelled() and attempt.exception() is None:
-        attempt.result()[0].close()

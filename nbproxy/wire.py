@@ -26,9 +26,15 @@ from .heads import HOP_BY_HOP, REQUEST, RESPONSE, Head, RequestHead, ResponseHea
 from .settings import Limits
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+# What RFC 9110 §6.5.1 keeps out of trailers: framing, routing, authentication, request modifiers, content's form.
 _NO_TRAILER = HOP_BY_HOP | frozenset(
-    [b"host", b"content-encoding", b"content-type", b"authorization", b"set-cookie", b"trailer"]
+    b"host content-encoding content-type content-range authorization proxy-authorization www-authenticate cookie "
+    b"set-cookie trailer expect max-forwards range if-match if-none-match if-modified-since if-unmodified-since "
+    b"if-range http2-settings x-nbproxy x-nbproxy-model".split()
 )
+_BLANK_LINES = re.compile(rb"(?:\r\n)*+")
+_MOST_BLANK = 128  # bytes of blank lines before a request
+_CHUNK_EXTRAS = 256  # bytes beside its data that a chunk may have on the average, beyond what a head may have
 
 
 class End:
@@ -76,15 +82,23 @@ class Counted:
 
 
 class Chunked:
-    """Finds the end of a chunked body, by httptools."""
+    """Finds the end of a chunked body, by httptools.
 
-    __slots__ = ("_done", "_parser", "_pieces", "_tail", "_trailers")
+    :param limits: of its trailer section; chunk extensions are bounded by them too.
+    :param nominated: fields that the Connection field names: they are of one hop in trailers too.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_done", "_extras", "_limits", "_nominated", "_parser", "_pieces", "_tail", "_trailers")
+
+    def __init__(self, limits: Limits, nominated: frozenset[bytes] = frozenset()) -> None:
+        self._limits, self._nominated = limits, nominated
         self._pieces: list[bytes] = []
         self._trailers: list[tuple[bytes, bytes]] = []
         self._tail, self._done = b"", False
+        self._extras = 0  # bytes that were neither data nor the usual few around them
         self._parser = httptools.HttpRequestParser(self)
+        # RFC 9112 §7.1.1: blanks before a chunk extension are legal; many engines pad the size itself.
+        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         self._parser.feed_data(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
         self._trailers.clear()  # our own head's field came by the same callback
 
@@ -92,13 +106,28 @@ class Chunked:
         """The content in ``data``, and the bytes behind the body's end (None: it has not ended).
 
         :raises ValueError: the chunks are malformed.
+        :raises ClientFault: what stands beside the data is over a limit.
         """
         self._pieces = []
-        return self._pieces, self._feed(data)
+        rest = self._feed(data)
+        used = len(data) - len(rest or b"")
+        self._extras += used - sum(map(len, self._pieces)) - _CHUNK_EXTRAS * len(self._pieces)
+        most = self._limits.head_bytes
+        if most is not None and self._extras > most:
+            raise limit_fault(431, f"chunk extensions and trailers are over {most} bytes")
+        self._extras = max(self._extras, 0)
+        return self._pieces, rest
 
     def trailers(self) -> bytes:
-        """The trailer section's lines, without fields that may not stand there (RFC 9110 §6.5.1)."""
-        return b"".join(b"%s: %s\r\n" % pair for pair in self._trailers if pair[0].lower() not in _NO_TRAILER)
+        """The trailer section's lines, without fields that may not stand there (RFC 9110 §6.5.1).
+
+        :raises ClientFault: there are too many.
+        """
+        most = self._limits.head_fields
+        if most is not None and len(self._trailers) > most:
+            raise limit_fault(431, f"the trailer section has over {most} fields")
+        gone = _NO_TRAILER | self._nominated
+        return b"".join(b"%s: %s\r\n" % pair for pair in self._trailers if pair[0].lower() not in gone)
 
     def _feed(self, data: bytes) -> bytes | None:
         """A chunked body ends in CRLF CRLF, so it is fed up to each such place: what is left over is then known."""
@@ -174,14 +203,14 @@ class _Reader:
         self._partial, self._scanned = None, 0
         return head
 
-    def _enter_body(self, head: Head) -> None:
+    def _enter_body(self, head: Head, limits: Limits) -> None:
         if head.length == 0:
             self._queue.append(End())
             self._state = "end"
         elif head.framing == "close":
             self._state = "close"
         else:
-            self._body = Chunked() if head.length is None else Counted(head.length)
+            self._body = Chunked(limits, head.options) if head.length is None else Counted(head.length)
             self._state = "framed"
 
     def _next_of_body(self) -> bytes | End | None:
@@ -206,10 +235,11 @@ class _Reader:
 class RequestReader(_Reader):
     """A client's bytes as requests."""
 
-    __slots__ = ("_limits", "_memo")
+    __slots__ = ("_blank", "_limits", "_memo")
 
     def __init__(self, limits: Limits, memo: Memo[RequestHead] | None = None) -> None:
         super().__init__()
+        self._blank = 0
         self._limits = limits
         self._memo: Memo[RequestHead] = Memo() if memo is None else memo
 
@@ -236,14 +266,18 @@ class RequestReader(_Reader):
         return event
 
     def _next_head(self) -> RequestHead | None:
-        if self._data[:1] in (b"\r", b"\n") and self._partial is None:
-            self._data = self._skip_blank_lines(self._data)
+        if self._partial is None and self._data[:1] in (b"\r", b"\n"):
+            self._skip_blank_lines()
+        if self._partial is None and self._data in (b"", b"\r"):
+            return None
+        searched = self._scanned
         raw = self._take_head()
         if raw is None:
-            self._check_unfinished()
+            self._check_unfinished(searched)
             return None
         head = self._memo.get(raw) or self._parsed(raw)
-        self._enter_body(head)
+        self._blank = 0
+        self._enter_body(head, self._limits)
         return head
 
     def _parsed(self, raw: bytes) -> RequestHead:
@@ -253,19 +287,21 @@ class RequestReader(_Reader):
             raise ClientFault("malformed request head")
         return self._memo.keep(raw, RequestHead(match[1], match[2], match[3][0] - 48, match[4]))
 
-    @staticmethod
-    def _skip_blank_lines(data: bytes) -> bytes:
-        """RFC 9112 §2.2: empty lines before a request line are ignored."""
-        while data[:2] == b"\r\n":
-            data = data[2:]
-        if data[:1] == b"\n":
+    def _skip_blank_lines(self) -> None:
+        """RFC 9112 §2.2: empty lines before a request line are ignored; not for ever."""
+        blank = _BLANK_LINES.match(self._data)
+        end = blank.end() if blank else 0
+        self._data = self._data[end:]
+        self._blank += end
+        if self._data[:1] == b"\n":
             raise ClientFault("lines must end in CRLF")
-        return data
+        if self._blank > _MOST_BLANK:
+            raise ClientFault("too many empty lines before a request")
 
-    def _check_unfinished(self) -> None:
+    def _check_unfinished(self, searched: int) -> None:
         if self._partial is None:
             return
-        if _BARE_LF.search(self._partial):
+        if _BARE_LF.search(self._partial, max(0, searched - 1)):
             raise ClientFault("lines must end in CRLF")
         limit = self._limits.target_bytes
         if limit is not None and b"\r\n" not in self._partial and len(self._partial) > limit + 64:
@@ -295,26 +331,30 @@ class RequestReader(_Reader):
     @property
     def started(self) -> bool:
         """Whether a part of a head has come, but not all of it."""
-        return self._state == "head" and self.pending > 0
+        return self._state == "head" and (self._partial is not None or bool(self._data))
 
 
 Memos = defaultdict[str, Memo[ResponseHead]]  # those that answer HEAD are framed otherwise
 
 
+_ANSWERS = Limits(head_bytes=1 << 20, head_fields=10_000)
+
+
 class ResponseReader(_Reader):
     """Upstream's bytes as responses. ``expect`` says which request the next one answers."""
 
-    __slots__ = ("_limit", "_memo", "_memos", "_method")
+    __slots__ = ("_heads", "_limits", "_memo", "_memos", "_method")
 
-    def __init__(self, head_bytes: int | None = 1 << 20, memos: Memos | None = None) -> None:
+    def __init__(self, limits: Limits = _ANSWERS, memos: Memos | None = None) -> None:
         super().__init__()
-        self._limit = head_bytes
+        self._limits = limits
+        self._heads = 0  # bytes of heads before the final one is whole
         self._memos: Memos = defaultdict(Memo) if memos is None else memos
         self._method, self._memo = "GET", self._memos[""]
 
     def expect(self, method: str) -> None:
         """The next response answers a request of this method."""
-        self._state = "head"
+        self._state, self._heads = "head", 0
         if method != self._method:
             self._method, self._memo = method, self._memos["HEAD" if method == "HEAD" else ""]
 
@@ -344,20 +384,24 @@ class ResponseReader(_Reader):
             return self._next_head()
         try:
             return self._next_of_body()
-        except ValueError as error:
+        except (ValueError, ClientFault) as error:
             raise UpstreamFault(f"upstream sent a malformed chunk: {error}") from None
 
     def _next_head(self) -> ResponseHead | None:
+        searched = self._scanned
         raw = self._take_head()
+        limit = self._limits.head_bytes
+        size = self._heads + len(raw or self._partial or b"")  # interim heads count: there is no end of them else
+        if limit is not None and size > limit:
+            raise UpstreamFault(f"upstream sent more than {limit} bytes of heads")
         if raw is None:
-            if self._partial is not None and (
-                (self._limit is not None and len(self._partial) > self._limit) or _BARE_LF.search(self._partial)
-            ):
-                raise UpstreamFault("upstream sent a malformed or oversized head")
+            if self._partial is not None and _BARE_LF.search(self._partial, max(0, searched - 1)):
+                raise UpstreamFault("upstream sent a malformed head")
             return None
+        self._heads = size
         head = self._memo.get(raw) or self._parsed(raw)
         if not head.interim:
-            self._enter_body(head)
+            self._enter_body(head, self._limits)
         return head
 
     def _parsed(self, raw: bytes) -> ResponseHead:

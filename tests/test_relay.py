@@ -394,7 +394,7 @@ def test_a_client_that_leaves_frees_upstream(session: nbproxy.Session, upstream:
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
-        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 400),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 405),
         (b"GET http://elsewhere/ HTTP/1.1\r\nHost: elsewhere\r\n\r\n", 421),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", 431),

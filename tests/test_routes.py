@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 
@@ -201,6 +202,21 @@ def test_what_ends_an_interpreter_ends_no_proxy(session: nbproxy.Session) -> Non
         status, answer = ask(session, b"POST", b"model", b'{"model": "bm25"}')
         assert (status, type(error).__name__ in answer["error"]["reason"]) == (500, True)  # type: ignore[index]
     assert search(session).status == 200
+
+
+def exits(query: str, texts: list[str]) -> list[float]:
+    raise SystemExit(3)
+
+
+def test_a_model_that_exits_fails_open(session: nbproxy.Session) -> None:
+    session.model = exits
+    session.fields = lambda hit: sys.exit(4)
+    assert search(session).status == 200
+    session.fields = None
+    assert search(session).status == 200
+    row = session.frame.iloc[-1]
+    assert (row.reason, row.error) == ("model-error", "RuntimeError: SystemExit: 3")
+    assert session.running
 
 
 def test_a_page_that_nobody_reads_holds_up_the_next(start: Start, json_upstream: Json) -> None:

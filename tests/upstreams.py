@@ -91,11 +91,11 @@ class Conversation:
 class Scripted:
     """Accepts connections and runs ``handler(conversation)`` for each, on a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        """``address``: an IP address, or the path of a Unix socket."""
         self.handler: Callable[[Conversation], None] = lambda talk: None
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self._listener, self.url = _listening(address)
+        self.port: int = self._listener.getsockname()[1] if "/" not in address else 0
         self.accepted = 0
         self._open: set[Conversation] = set()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -135,6 +135,17 @@ class Scripted:
             talk.close()
             self._open.discard(talk)
 
+    def drop(self) -> None:
+        """End every conversation."""
+        for talk in list(self._open):
+            talk.close()
+        self.join()
+
+    def join(self) -> None:
+        """Wait until every conversation has ended."""
+        for thread in self._threads[1:]:
+            thread.join(TIMEOUT)
+
     def __enter__(self) -> Self:
         return self
 
@@ -146,6 +157,18 @@ class Scripted:
             talk.close()
         for thread in self._threads:
             thread.join(TIMEOUT)
+
+
+def _listening(address: str) -> tuple[socket.socket, str]:
+    if "/" in address:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(address)
+        listener.listen()
+        return listener, "http+unix://" + address.replace("/", "%2F")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.create_server((address, 0), family=family)
+    shown = f"[{address}]" if ":" in address else address
+    return listener, f"http://{shown}:{listener.getsockname()[1]}"
 
 
 class Json:
