@@ -15,6 +15,7 @@ import logging
 from . import datasets
 from ._version import __version__
 from .compare import Comparison, compare
+from .connected import connect
 from .errors import ConfigError, MissingExtra, NbproxyError, RerankFault, SessionClosed
 from .evaluate import Evaluation, evaluate
 from .exchange import Exchange
@@ -47,6 +48,7 @@ __all__ = [
     "__version__",
     "as_reranker",
     "compare",
+    "connect",
     "datasets",
     "evaluate",
     "listwise",

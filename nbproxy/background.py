@@ -161,7 +161,7 @@ class Worker:
         """
         if self._closed or self._jobs.qsize() >= self._capacity:
             raise RerankFault("the model's queue is full", why="overloaded")
-        job = _Job(call, expires)
+        job = _Job(lambda: _contained(call), expires)
         self._jobs.put(job)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -203,6 +203,17 @@ class Worker:
         """Begin no more calls. The thread ends once the running one does; nobody waits for it."""
         self._closed = True
         self._jobs.put(None)
+
+
+def _contained(call: Callable[[], T]) -> T:
+    """What the call returns. Somebody else's code may raise anything: what would end an event loop that awaits it
+    (SystemExit, KeyboardInterrupt), or cannot cross to one (StopIteration), becomes an error like others."""
+    try:
+        return call()
+    except BaseException as error:
+        if isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration)):
+            raise
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 def settle(future: Future[T], work: Callable[[], T]) -> None:

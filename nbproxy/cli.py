@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import io
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,6 +73,10 @@ def demo(
 def serve(
     upstream: Annotated[str, typer.Argument(help="The search engine: http://… or https://…")],
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    allow_hosts: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", help="A name by which others reach it for nbproxy.connect; may be repeated."),
+    ] = None,
     port: Port = None,
     model: Annotated[str, typer.Option(help=_MODEL)] = "none",
     depth: Annotated[int, typer.Option(min=1, help="How many hits are fetched and reranked.")] = 50,
@@ -86,8 +89,10 @@ def serve(
 ) -> None:
     """Put a reranking, recording proxy in front of a search engine, until Ctrl-C.
 
-    Point your search client at the printed address. Look at the recording while it runs or later with
-    nbproxy.load(DIRECTORY), from a notebook with nbproxy.connect(URL), in a terminal with nbproxy live URL.
+    Point your search client at the printed address. In a notebook, nbproxy.connect(URL) is the session: swap models,
+    read its frames, compare, evaluate. In a terminal, nbproxy live URL shows it. Later, nbproxy.load(DIRECTORY) reads
+    what was recorded. From another machine, nbproxy.connect needs the token, which lies in the printed file; whoever
+    has it can run code in this process (a model may be module:attribute).
 
     [bold]Examples[/bold]
 
@@ -95,10 +100,13 @@ def serve(
 
       nbproxy serve http://localhost:9200 --port 9201 --model bm25
 
+      nbproxy serve http://localhost:9200 --host 0.0.0.0 --allow-host search.team.example
+
       nbproxy serve https://search.example.com --model cross-encoder/ms-marco-MiniLM-L6-v2 --field title --field body
     """
     if record is not None and no_record:
         raise typer.BadParameter("--record and --no-record exclude each other")
+    allowed = _host_names(allow_hosts or [])
     options = {
         "host": host,
         "port": port,
@@ -109,7 +117,7 @@ def serve(
         "deadline": deadline,
         "drain": drain,
     }
-    _until_signalled(lambda: _started(upstream, options, as_json))
+    _until_signalled(lambda: _started(upstream, options, allowed, as_json))
 
 
 def live(
@@ -199,29 +207,14 @@ def _print_json(value: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
-def _packaged() -> Path:
-    from .rerankers import packaged_minilm
-
-    return packaged_minilm()
-
-
-def _named_minilm() -> Any:
-    from .rerankers import as_reranker
-
-    return as_reranker(_packaged(), name="all-MiniLM-L6-v2")
-
-
-_BUILT_IN: Mapping[str, Callable[[], Any]] = {"none": lambda: None, "minilm": _named_minilm}
-
-
 def _model(text: str) -> Any:
     """What ``--model`` stands for."""
-    if text in _BUILT_IN:
-        return _BUILT_IN[text]()
-    module, colon, attribute = text.partition(":")
-    if colon and not attribute.startswith("//") and not Path(text).exists():
-        return _attribute(module, attribute)
-    return text
+    from .named import named
+
+    try:
+        return named(text)
+    except ConfigError as error:
+        raise error if ":" not in text else ConfigError(f"--model {error}") from error
 
 
 def _demo_model(text: str) -> Any:
@@ -229,44 +222,36 @@ def _demo_model(text: str) -> Any:
     return None if text == "minilm" else _model(text)
 
 
-def _attribute(module: str, attribute: str) -> Any:
-    """``module:attribute``, the module looked for in the working directory too."""
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - an import path is a string
-    try:
-        found: Any = importlib.import_module(module)
-        for name in attribute.split("."):
-            found = getattr(found, name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"--model {module}:{attribute} cannot be imported: {error}") from error
-    finally:
-        sys.path.remove(os.getcwd())  # noqa: PTH109
-    return found
+def _host_names(hosts: Sequence[str]) -> frozenset[str]:
+    from .ports import host_names
+
+    return host_names(hosts)
 
 
-def _started(upstream: str, options: Mapping[str, Any], as_json: bool) -> Session:
-    """The session; its one line is printed, by ``start`` or as JSON."""
+def _started(upstream: str, options: Mapping[str, Any], allowed: frozenset[str], as_json: bool) -> Session:
+    """The session; where it is and how to connect is printed, for people or as JSON."""
     from .registry import start
 
     with contextlib.redirect_stdout(io.StringIO() if as_json else sys.stdout):
         session = start(upstream, **options)
+    session.allowed_hosts = allowed
     if as_json:
         _print_json(_facts(session))
+    else:
+        typer.echo(f'nbproxy: in a notebook: nbproxy.connect("{session.url}") · token in {session.token_file}')
     sys.stdout.flush()
     return session
 
 
 def _facts(session: Session) -> dict[str, Any]:
     """Where it is, and where its token lies: what a program needs that started it."""
-    from .remote import notes
-
-    token_file = next((note.token_file for note in notes() if note.url == session.url), None)
     return {
         "url": session.url,
         "port": session.port,
         "upstream": session.upstream,
         "model": session.model.name if session.model else None,
         "recording": str(session.recorded_in) if session.recorded_in else None,
-        "token_file": token_file,
+        "token_file": str(session.token_file.absolute()) if session.token_file.exists() else None,
         "pid": os.getpid(),
     }
 

@@ -15,6 +15,8 @@ A fault that is answered over HTTP carries its ``status`` and the ``type`` that 
 
 from __future__ import annotations
 
+ERROR_FIELD = "X-Nbproxy-Error"  # of our own routes' answers: the type of what was raised, to be raised again
+
 
 class NbproxyError(Exception):
     """Root of the tree."""

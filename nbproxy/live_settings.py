@@ -45,7 +45,7 @@ class LiveSettings:
     @model.setter
     def model(self, source: Any) -> None:
         self._alive()
-        self._change(model=load(source, living=self._living()))
+        self._change(model=load(source, living=self.scorers))
         self._options = replace(self._options, model=source)
 
     def swap(self, source: Any) -> Future[Any]:
@@ -58,7 +58,9 @@ class LiveSettings:
 
         return in_background(work, f"nbproxy-swap-{self.name}")
 
-    def _living(self) -> tuple[Scorer, ...]:
+    @property
+    def scorers(self) -> tuple[Scorer, ...]:
+        """The models in use, each with its worker."""
         settings = self._settings
         known = [settings.model, *settings.models.values(), *settings.shadow.values()]
         return tuple(model for model in known if isinstance(model, Scorer))
@@ -73,7 +75,7 @@ class LiveSettings:
         self._alive()
         if not all(isinstance(name, str) and name for name in models):
             raise ConfigError(f"session.{attribute} maps names to models")
-        loaded = {name: load(source, name, self._living()) for name, source in models.items()}
+        loaded = {name: load(source, name, self.scorers) for name, source in models.items()}
         for name, scorer in loaded.items():
             if scorer is None:
                 raise ConfigError(f"session.{attribute}[{name!r}] must be a model, not None")

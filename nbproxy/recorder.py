@@ -225,6 +225,16 @@ class Recorder:
         place = frames.place_of(waiting, exchange_id, part)
         return None if place < 0 else waiting.slice(place, 1).to_pylist()[0]
 
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """``rows`` and ``hits``; whoever lists what is in them holds :attr:`lock`."""
+        return {table.kind.name: table for table in (self._rows, self._hits)}
+
+    @property
+    def lock(self) -> threading.Lock:
+        """Held while the tables change."""
+        return self._lock
+
     def close(self, *, seal: bool = True, timeout: float | None = None) -> None:
         """Write what waits and end the thread; the frames can still be read. Idempotent.
 

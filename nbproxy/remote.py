@@ -9,24 +9,28 @@ runtime directory (see :func:`announce`): no shared file, so nothing to lock and
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import http.client
+import ipaddress
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from . import errors
 from .controls import Sight, Snapshot
-from .errors import ConfigError, NbproxyError, SessionClosed
+from .errors import ERROR_FIELD, ConfigError, NbproxyError, SessionClosed
 from .places import runtime_directory
 
 T = TypeVar("T")
 _CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 _LARGEST = 64 * 2**20
 _LOADING_S = 900.0  # a model may have to be fetched first
+_READING_S = 60.0  # a page of a recording, behind those of others
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +105,7 @@ class Remote:
 
     def __init__(self, url: str, token: str | None = None, *, timeout: float = 5.0) -> None:
         self._url, self._timeout = _address(url), timeout
-        self._given = token
+        self._given = token = None if token is None else token.strip()
         status = self.status()
         self._name = str(status.get("name", self._url))
         self._token = token or self._found(status)
@@ -131,9 +135,35 @@ class Remote:
 
     def set_model(self, name: str | None) -> None:
         """Serve the model of this name, or none; blocks until it is live."""
-        self._asked("POST", "model", msgspec.json.encode({"model": name}), timeout=_LOADING_S)
+        self.post("model", {"model": name}, timeout=_LOADING_S)
 
     # -- asking
+
+    def get(self, route: str, kind: type[T], *, timeout: float | None = None) -> T:
+        """A route's answer as a ``kind``."""
+        return self._decoded(self._asked("GET", route, timeout=timeout), kind)
+
+    def read(self, route: str) -> bytes:
+        """A route's answer as it is: a page of the recording, of any size."""
+        return self._asked("GET", route, timeout=_READING_S, most=None) or b""
+
+    def post(self, route: str, value: Any, *, timeout: float | None = None) -> Any:
+        """Send JSON, give the JSON that is answered.
+
+        :param timeout: seconds; None: as long as loading a model may take.
+        :raises ConfigError: ``value`` is not JSON.
+        """
+        try:
+            body = msgspec.json.encode(value, enc_hook=_plain)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ConfigError(f"this cannot be sent to another process: {error}") from None
+        answer = self._asked("POST", route, body, timeout=_LOADING_S if timeout is None else timeout)
+        return self._decoded(answer, object)
+
+    @property
+    def token(self) -> str:
+        """The token that is sent."""
+        return self._token
 
     def _asked(
         self,
@@ -143,17 +173,18 @@ class Remote:
         *,
         none_where: int | None = None,
         timeout: float | None = None,
+        most: int | None = _LARGEST,
     ) -> bytes | None:
         seconds = self._timeout if timeout is None else timeout
-        status, answer = _ask(self._url, method, route, body, self._token, seconds)
-        if status == 401 and self._given is None:  # another session on the same port: it has a new token
+        answer = _ask(self._url, method, route, body, self._token, seconds, most)
+        if answer.status == 401 and self._given is None:  # another session on the same port: it has a new token
             self._token = self._found(self.status())
-            status, answer = _ask(self._url, method, route, body, self._token, seconds)
-        if status == none_where:
+            answer = _ask(self._url, method, route, body, self._token, seconds, most)
+        if answer.status == none_where:
             return None
-        if status != 200:
-            raise _fault(self._url, status, answer)
-        return answer
+        if answer.status != 200:
+            raise _fault(self._url, answer)
+        return answer.body
 
     def _decoded(self, body: bytes | None, kind: type[T]) -> T:
         try:
@@ -171,7 +202,7 @@ class Remote:
         if not _is_loopback(self._url):
             raise ConfigError(f"{self._url} is on another machine: give token= (session.token there)")
         for token in self._candidates(status):
-            if _ask(self._url, "GET", "snapshot?lines=0", None, token, self._timeout)[0] != 401:
+            if _ask(self._url, "GET", "session", None, token, self._timeout).status != 401:
                 return token
         raise ConfigError(f"no token file of yours fits {self._url}: give token= (session.token in its process)")
 
@@ -201,7 +232,9 @@ def _address(url: str) -> str:
 
 def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    with contextlib.suppress(ValueError):  # "127.example" is somebody's name, not an address
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def _same_place(one: str, other: str) -> bool:
@@ -209,7 +242,21 @@ def _same_place(one: str, other: str) -> bool:
     return one == other or (urlsplit(one).port == urlsplit(other).port and _is_loopback(one) and _is_loopback(other))
 
 
-def _ask(url: str, method: str, route: str, body: bytes | None, token: str | None, timeout: float) -> tuple[int, bytes]:
+class _Answer(NamedTuple):
+    status: int
+    body: bytes
+    error: str | None  # the type of what was raised there
+
+
+def _ask(
+    url: str,
+    method: str,
+    route: str,
+    body: bytes | None,
+    token: str | None,
+    timeout: float,
+    most: int | None = _LARGEST,
+) -> _Answer:
     """One question on a connection of its own: four a second are asked, and none is left open behind a view."""
     parts = urlsplit(url)
     connection = _CONNECTIONS[parts.scheme](parts.hostname or "", parts.port, timeout=timeout)
@@ -221,7 +268,7 @@ def _ask(url: str, method: str, route: str, body: bytes | None, token: str | Non
     try:
         connection.request(method, f"/_nbproxy/{route}", body, fields)
         answer = connection.getresponse()
-        return answer.status, answer.read(_LARGEST)
+        return _Answer(answer.status, answer.read(most), answer.getheader(ERROR_FIELD))
     except TimeoutError:
         raise SessionClosed(f"{url} did not answer within {timeout:g} s: it may be busy loading a model") from None
     except (OSError, http.client.HTTPException) as error:
@@ -229,33 +276,55 @@ def _ask(url: str, method: str, route: str, body: bytes | None, token: str | Non
             f"nothing answers at {url} ({error or type(error).__name__}): was it stopped? "
             "nbproxy.start() or `nbproxy serve` prints the address of a running one"
         ) from None
-    except UnicodeEncodeError:
-        raise ConfigError("the token is not one of nbproxy's: they are plain ASCII") from None
+    except ValueError:
+        raise ConfigError("the token is not one of nbproxy's: they are plain ASCII, on one line") from None
     finally:
         connection.close()
 
 
 def _get_status(url: str, timeout: float) -> dict[str, Any]:
-    code, body = _ask(url, "GET", "status", None, None, timeout)
+    answer = _ask(url, "GET", "status?quiet", None, None, timeout)
     with contextlib.suppress(msgspec.DecodeError):
-        status = msgspec.json.decode(body, type=dict[str, Any])
-        if code == 200 and {"state", "recording", "counts"} <= status.keys():
+        status = msgspec.json.decode(answer.body, type=dict[str, Any])
+        if answer.status == 200 and {"state", "recording", "counts"} <= status.keys():
             return status
     raise ConfigError(f"{url} is not an nbproxy: give the proxy's address (session.url), not the search engine's")
 
 
 _HINTS = {
-    401: "the token is refused: give session.token of that very session, and a loopback address",
+    401: "the token is refused: give session.token of that very session, and a Host that it allows",
     404: "the proxy does not know this",
 }
 
 
-def _fault(url: str, status: int, body: bytes) -> NbproxyError:
-    """What an answer of the proxy other than 200 means to the caller."""
+def _fault(url: str, answer: _Answer) -> Exception:
+    """What an answer of the proxy other than 200 means to the caller: what was raised there, where that is told."""
     try:
-        reason = str(msgspec.json.decode(body)["error"]["reason"])
+        reason = str(msgspec.json.decode(answer.body)["error"]["reason"])
     except (msgspec.DecodeError, KeyError, TypeError):
-        reason = f"status {status}"
-    kind = ConfigError if status < 500 else NbproxyError
-    hint = _HINTS.get(status)
+        reason = f"status {answer.status}"
+    raised = None if answer.error is None else _raised(answer.error, reason)
+    if raised is not None:
+        return raised
+    kind = ConfigError if answer.status < 500 else NbproxyError
+    hint = _HINTS.get(answer.status)
     return kind(f"{url}: {hint} ({reason})" if hint else f"{url}: {reason}")
+
+
+def _raised(name: str, reason: str) -> Exception | None:
+    """The exception of this type and message; None where it is none of nbproxy's or Python's."""
+    kind = getattr(errors, name, None) or getattr(builtins, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        return None
+    error = kind.__new__(kind)
+    for base in (ImportError, Exception):  # not ``__init__``: some take more than a message
+        if isinstance(error, base):
+            base.__init__(error, reason.removeprefix(f"{name}: "))
+    return error if reason.removeprefix(f"{name}: ") in str(error) else NbproxyError(reason)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of other libraries, for JSON."""
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not JSON")

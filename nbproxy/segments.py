@@ -112,10 +112,11 @@ def segments(directory: Path, kind: Kind) -> dict[str, list[Segment]]:
 def read(segment: Segment, *, bulky: bool = True) -> Any:
     """A segment as an Arrow table of its kind's columns; the bulky ones null if they are not asked for or gone.
 
-    :raises FileNotFoundError: it was sealed or removed since it was listed.
+    :raises FileNotFoundError: it was removed since it was listed.
     """
     if not segment.sealed:
-        return _read_stream(segment, bulky)
+        with contextlib.suppress(FileNotFoundError):  # sealed since it was listed, by another process: see the laws
+            return _read_stream(segment, bulky)
     table = pa.ipc.open_file(pa.memory_map(str(segment.file))).read_all()
     if bulky:
         with contextlib.suppress(FileNotFoundError):
@@ -159,13 +160,18 @@ def _bulk_of(segment: Segment, place: int) -> dict[str, Any]:
 def _read_stream(segment: Segment, bulky: bool) -> Any:
     """The whole batches of a stream, as one chunk in memory of our own: the file may go at any time."""
     kind = segment.kind
-    size = segment.stream.stat().st_size if segment.size is None else segment.size
-    table = from_batches(_batches(segment.stream, size), kind.columns)
+    table = from_batches(stream_batches(segment), kind.columns)
     wanted = table.column_names if bulky else [name for name in table.column_names if name not in kind.bulky]
     return conform(table.select(wanted).combine_chunks(), kind.columns)
 
 
-def _batches(path: Path, size: int) -> list[Any]:
+def stream_batches(segment: Segment) -> list[Any]:
+    """The whole batches of an open stream, mapped.
+
+    :raises FileNotFoundError: it was sealed or removed since it was listed.
+    """
+    path = segment.stream
+    size = path.stat().st_size if segment.size is None else segment.size
     if not size:
         return []
     buffer = pa.memory_map(str(path)).read_buffer(size)

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -21,14 +21,16 @@ from . import overview
 from .background import SWITCH_INTERVAL, LoopThread
 from .context import Context, ErrorNote
 from .controls import Sight, Snapshot, State
+from .desk import SessionDesk
 from .dialects import find
 from .errors import ConfigError, SessionClosed
 from .live_settings import LiveSettings
 from .models import load
 from .options import Options
 from .origin import Origin, origin
+from .pages import Pages
 from .places import runtime_directory
-from .ports import bound, own_hosts
+from .ports import allowed_hosts, bound, host_names, own_hosts
 from .recorder import Recorder, default_directory
 from .recording import Recorded, Recording
 from .remote import announce
@@ -63,6 +65,7 @@ class Session(LiveSettings, Recorded):
         self._started = time.monotonic()
         self._stopped = threading.Event()
         self._panel: Any = None
+        self._allowed: frozenset[str] = frozenset()
         self._stats = Stats()
         self._listener: socket.socket | None = None
         self._place, self._dialects = _place(options), find(options.dialect)
@@ -93,6 +96,7 @@ class Session(LiveSettings, Recorded):
             on_error=self._recording_error,
             count=self._stats.count,
         )
+        self.pages = Pages(recorder)
         self._write_token(directory)
         self._note = self._token_file
         return recorder
@@ -134,7 +138,7 @@ class Session(LiveSettings, Recorded):
                 host_header=options.host_header,
             )
             context.shadowing = Shadows(context)
-            server = Server(context, self, self._hosts)
+            server = Server(context, SessionDesk(self), self._hosts)
             assert self._listener is not None
             await server.listen(self._listener)
             return context, server
@@ -193,9 +197,21 @@ class Session(LiveSettings, Recorded):
         return self._token_file
 
     @property
+    def session_id(self) -> str:
+        """What its files are called by."""
+        return self._session_id
+
+    @property
     def allowed_hosts(self) -> frozenset[str]:
-        """Host names, beside loopback's, under which the routes that need the token may be asked."""
-        return frozenset()
+        """Host names, beside loopback's, under which the routes that need the token may be asked; settable.
+
+        ``host=`` itself is allowed, and where that stands for all addresses (``0.0.0.0``), this machine's own.
+        """
+        return self._allowed | allowed_hosts(self._options.host)
+
+    @allowed_hosts.setter
+    def allowed_hosts(self, hosts: Iterable[str]) -> None:
+        self._allowed = host_names(hosts)
 
     @property
     def recording(self) -> Recording | None:
@@ -249,6 +265,10 @@ class Session(LiveSettings, Recorded):
     def _lines(self) -> pd.DataFrame:
         self._barrier()
         return self._recorder.hits(texts=False)
+
+    def row(self, exchange_id: str, part: int | None = None) -> Mapping[str, Any] | None:
+        """One row of ``frame``, bodies included, without reading the others'; None: there is no such exchange."""
+        return self._row(exchange_id, part)
 
     def _row(self, exchange_id: str, part: int | None) -> Mapping[str, Any] | None:
         self._barrier()

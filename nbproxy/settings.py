@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from string import Formatter
 from types import MappingProxyType
 
@@ -70,9 +71,15 @@ class Settings:
     def __post_init__(self) -> None:
         if isinstance(self.depth, bool) or not isinstance(self.depth, int) or self.depth < 1:
             raise ConfigError(f"depth must be a whole number of at least 1, not {self.depth!r}")
-        if self.deadline is not None and not self.deadline > 0:
+        if self.deadline is not None and not (_is_number(self.deadline) and self.deadline > 0):
             raise ConfigError(f"deadline must be a number of seconds above 0, or None, not {self.deadline!r}")
+        if self.min_score is not None and not _is_number(self.min_score):
+            raise ConfigError(f"min_score must be a number or None, not {self.min_score!r}")
         _check_fields(self.fields)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _check_fields(fields: FieldsSetting) -> None:
@@ -81,7 +88,11 @@ def _check_fields(fields: FieldsSetting) -> None:
             list(Formatter().parse(fields))
         except ValueError as error:
             raise ConfigError(f"fields: the format {fields!r} cannot be read: {error}") from None
-    elif not (fields is None or callable(fields) or all(isinstance(name, str) for name in fields)):
+    elif not (fields is None or callable(fields) or _are_names(fields)):
         raise ConfigError(
             "fields must be None, a field, a format like '{title}. {body}', a list of fields, or a callable"
         )
+
+
+def _are_names(fields: object) -> bool:
+    return isinstance(fields, Iterable) and all(isinstance(name, str) for name in fields)

@@ -74,6 +74,19 @@ def test_after_stop_calls_say_so() -> None:
     assert not thread.alive
 
 
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, StopAsyncIteration])
+def test_what_would_end_a_loop_is_an_error_like_others(thread: LoopThread, raised: type[BaseException]) -> None:
+    worker = Worker("w")
+
+    def call() -> None:
+        raise raised(3)
+
+    with pytest.raises(RuntimeError, match=f"^{raised.__name__}: 3$"):
+        thread.run(worker.call(call))
+    assert thread.run(worker.call(lambda: 1)) == 1
+    worker.close()
+
+
 def submit(worker: Worker, call: object, deadline: float | None = None) -> object:
     return asyncio.run(worker.call(call, deadline))  # type: ignore[arg-type]
 

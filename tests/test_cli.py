@@ -61,6 +61,7 @@ FAILED = [
     (("serve", "http://localhost:1", "--model", "bm52"), "did you mean 'bm25'"),
     (("serve", "http://localhost:1", "--model", "json:nothing"), "--model json:nothing cannot be imported"),
     (("serve", "http://localhost:1", "--model", "no_such:thing"), "No module named 'no_such'"),
+    (("serve", "http://localhost:1", "--allow-host", "http://a"), "is not a host's name"),
     (("live", "http://127.0.0.1:1"), "127.0.0.1:1"),
     (("demo", "--model", "bm25"), "give another one"),
 ]
@@ -118,10 +119,15 @@ def test_serve_serves_until_it_is_told_to_end(json_upstream: Json, tmp_path: Pat
     assert nbproxy.load(record).frame["route"].tolist() == ["own"]
 
 
-def test_serve_says_one_line_for_people(json_upstream: Json, tmp_path: Path) -> None:
+def test_serve_says_where_it_is_and_how_to_connect(json_upstream: Json, tmp_path: Path) -> None:
     with serving(json_upstream.url, "--no-record", runtime=tmp_path) as (process, line):
         assert line.startswith("nbproxy: http://127.0.0.1:")
         assert json_upstream.url in line
+        assert process.stdout is not None
+        url = line.split()[1]
+        how = process.stdout.readline()
+        assert how.startswith(f'nbproxy: in a notebook: nbproxy.connect("{url}") · token in ')
+        assert nbproxy.connect(url, Path(how.split(" token in ")[1].strip()).read_text()).model is None
         process.terminate()
         assert process.communicate(timeout=20) == ("", "")
         assert process.returncode == 0

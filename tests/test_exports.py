@@ -25,6 +25,7 @@ SURFACE = [
     "__version__",
     "as_reranker",
     "compare",
+    "connect",
     "datasets",
     "evaluate",
     "listwise",

@@ -19,10 +19,10 @@ LEVELS: dict[int, str] = {
     1: "collection_formats heads wire content exchange controls",
     2: "dialects rerankers redact plots drafts frames orderings measures tables runs stats",
     3: "pipeline batches segments memory finishing recorder systems compare evaluate",
-    4: "background trust origin dialing upstream recording replay datasets engine scoring options",
-    5: "context client relay fetching left_alone searches shadows models live_settings overview routes server ports "
-    "views panel live remote report",
-    6: "session registry",
+    4: "background trust origin dialing pages copies upstream recording replay datasets engine scoring options",
+    5: "context client relay fetching left_alone searches shadows models named live_settings overview routes server "
+    "ports views panel live remote remote_settings report",
+    6: "desk session connected registry",
     7: "demo demo_report",
     8: "cli",
 }

@@ -57,6 +57,18 @@ def test_it_reads_while_a_session_writes(tmp_path):
     assert ids(recording) == ["00000001"]
 
 
+def test_a_stream_that_is_sealed_between_listing_and_reading_loses_nothing(tmp_path):
+    recorder = Recorder(tmp_path, session_id="s")
+    recorder.append(exchange(1, response_body=b"x"))
+    recorder.flush()
+    listed = segments.segments(tmp_path, segments.ROWS)["s"]
+    recorder.close()  # another process does so at any time
+    assert not listed[0].stream.exists()
+    table = segments.read_all(listed, segments.ROWS)
+    assert table.column("response_body").to_pylist() == [b"x"]
+    assert segments.read_row(listed[0], "00000001", None)["response_body"] == b"x"
+
+
 def test_no_recording_says_what_was_looked_for(tmp_path):
     with pytest.raises(ConfigError, match=r"no recording in .*looked for rows-<session>-<number>\.arrow"):
         load(tmp_path)

@@ -13,7 +13,7 @@ import pytest
 import nbproxy
 from nbproxy import ConfigError, SessionClosed
 from nbproxy.places import runtime_directory
-from nbproxy.remote import Note, Remote, announce, find_running, notes
+from nbproxy.remote import Note, Remote, _is_loopback, announce, find_running, notes
 
 from .test_searches import backwards, search
 from .upstreams import Json, Scripted
@@ -115,6 +115,24 @@ def test_a_token_is_looked_for_only_on_this_machine(session: nbproxy.Session, mo
     with pytest.raises(ConfigError, match="on another machine: give token="):
         Remote(session.url)
     assert Remote(session.url, session.token).snapshot(1).status["name"] == session.name
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.8.9.1", True), ("[::1]", True), ("localhost", True), ("127.evil.example", False),
+     ("127.0.0.1.evil.example", False), ("localhost.evil.example", False), ("10.0.0.1", False), ("[::2]", False)],
+)  # fmt: skip
+def test_what_is_this_machine(host: str, loopback: bool) -> None:
+    assert _is_loopback(f"http://{host}:9") == loopback
+
+
+def test_looking_adds_nothing_to_the_recording(session: nbproxy.Session) -> None:
+    search(session)
+    remote = Remote(session.url)
+    remote.status()
+    remote.sight(remote.snapshot().last.exchange_id)  # type: ignore[union-attr]
+    assert find_running() == session.url
+    assert session.frame.route.tolist() == ["search"]
 
 
 def test_the_newest_running_proxy_is_found(start: Start, json_upstream: Json) -> None:

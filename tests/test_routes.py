@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 
@@ -37,7 +38,8 @@ def ask(
             % (method, route, host or client.authority, fields, length, body or b"")
         )
         answer = client.read(method)
-        return answer.status, answer.json if answer.body else None
+        is_json = answer.body and answer.all(b"content-type") == [b"application/json"]
+        return answer.status, answer.json if is_json else None
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,31 @@ def ask(
         (b"GET", b"nothing", "right", None, 404),
         (b"GET", b"nothing", None, None, 401),
         (b"GET", b"", "right", None, 404),
+        (b"GET", b"session", "right", None, 200),
+        (b"GET", b"errors", "right", None, 200),
+        (b"GET", b"errors", None, None, 401),
+        (b"GET", b"rows?since=0&bulky=1", "right", None, 200),
+        (b"HEAD", b"rows", "right", None, 200),
+        (b"HEAD", b"rows", None, None, 401),
+        (b"GET", b"rows", None, None, 401),
+        (b"GET", b"rows", "right", b"evil.example", 401),
+        (b"GET", b"rows?since=x", "right", None, 400),
+        (b"POST", b"rows", "right", None, 405),
+        (b"GET", b"hits", "right", None, 200),
+        (b"GET", b"hits", "wrong", None, 401),
+        (b"GET", b"row?exchange_id=no", "right", None, 200),
+        (b"GET", b"row?exchange_id=no&part=x", "right", None, 400),
+        (b"GET", b"row?exchange_id=no", None, None, 401),
+        (b"GET", b"flush?ms=1000", "right", None, 200),
+        (b"GET", b"flush", None, None, 401),
+        (b"GET", b"settings", "right", None, 405),
+        (b"HEAD", b"load", "right", None, 405),
+        (b"DELETE", b"load", "right", None, 405),
+        (b"POST", b"load", None, None, 401),
+        (b"POST", b"settings", "wrong", None, 401),
+        (b"POST", b"score", None, None, 401),
+        (b"POST", b"stop", None, None, 401),
+        (b"POST", b"stop", "right", b"evil.example", 401),
     ],
 )
 def test_who_may_ask_what(
@@ -70,11 +97,152 @@ def test_who_may_ask_what(
 ) -> None:
     got, body = ask(session, method, route, None, token, host)
     assert got == status
-    if status >= 400:
+    if status >= 400 and method != b"HEAD":
         assert body["status"] == status  # type: ignore[index]
         assert body["error"]["type"].startswith("nbproxy_")  # type: ignore[index]
     assert not json_upstream.requests
-    assert session.frame.route.iloc[-1] == "own"
+    looks = method in (b"GET", b"HEAD") and not route.startswith(b"status")
+    assert session.frame.route.tolist() == ([] if looks and status == 200 else ["own"])  # a look adds nothing
+
+
+WRONG_BODIES = [
+    (b"settings", b"depth=3", "must be JSON"),
+    (b"settings", b"", "must be JSON"),
+    (b"settings", b'{"name": "upstream", "value": 3}', "Invalid enum value 'upstream'"),
+    (b"settings", b'{"name": "depth"}', "missing required field `value`"),
+    (b"settings", b'{"name": "depth", "value": 0}', "depth must be a whole number of at least 1, not 0"),
+    (b"settings", b'{"name": "depth", "value": true}', "depth must be a whole number"),
+    (b"settings", b'{"name": "deadline", "value": "5"}', "deadline must be a number"),
+    (b"settings", b'{"name": "min_score", "value": "5"}', "min_score must be a number"),
+    (b"settings", b'{"name": "fields", "value": 5}', "fields must be"),
+    (b"settings", b'{"name": "fields", "value": "{title"}', "cannot be read"),
+    (b"load", b"[]", "must be JSON"),
+    (b"load", b'{"role": "model", "source": 3}', "must be JSON"),
+    (b"load", b'{"role": "no"}', "Invalid enum value"),
+    (b"load", b'{"role": "model", "code": "import os"}', "unknown field `code`"),
+    (b"load", b'{"role": "model", "source": "/nothing-here"}', "nothing-here"),
+    (b"load", b'{"role": "model", "source": "no_such:thing"}', "No module named 'no_such'"),
+    (b"load", b'{"role": "model", "source": {"name": "x", "fingerprint": "y"}}', "no longer"),
+    (b"load", b'{"role": "model", "source": "\xff"}', "must be JSON"),
+    (b"score", b"{}", "must be JSON"),
+    (b"model", b"\xff", "the body must be"),
+]
+
+
+@pytest.mark.parametrize(("route", "body", "reason"), WRONG_BODIES)
+def test_a_body_that_says_nothing_is_refused_and_changes_nothing(
+    session: nbproxy.Session, route: bytes, body: bytes, reason: str
+) -> None:
+    before = (session.model, session.options)
+    status, answer = ask(session, b"POST", route, body)
+    assert (status, answer["status"]) == (400, 400)  # type: ignore[index]
+    assert reason in answer["error"]["reason"]  # type: ignore[index]
+    assert (session.model, session.options) == before
+
+
+def test_a_body_that_is_too_large_is_refused(session: nbproxy.Session) -> None:
+    status, answer = ask(session, b"POST", b"settings", b" " * (2**20 + 1))
+    assert (status, answer["error"]["reason"]) == (400, "the body is too large")  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("method", "route", "allowed"), [(b"GET", b"load", b"POST"), (b"PUT", b"rows", b"GET, HEAD")])
+def test_a_wrong_method_is_told_the_right_ones(
+    session: nbproxy.Session, method: bytes, route: bytes, allowed: bytes
+) -> None:
+    with Client(session.url) as client:
+        answer = client.ask(method, b"/_nbproxy/" + route, None, b"Authorization: Bearer " + session.token.encode())
+    assert (answer.status, answer.all(b"allow")) == (405, [allowed])
+
+
+def test_head_tells_the_size_and_sends_nothing(session: nbproxy.Session) -> None:
+    search(session)
+    with Client(session.url) as client:
+        field = b"Authorization: Bearer " + session.token.encode()
+        head = client.ask(b"HEAD", b"/_nbproxy/rows?bulky=1", None, field)
+        got = client.ask(b"GET", b"/_nbproxy/rows?bulky=1", None, field)
+    assert head.body == b""
+    assert head.fields == got.fields
+    assert got.all(b"content-type") == [b"application/vnd.apache.arrow.stream"]
+    assert got.all(b"content-length") == [b"%d" % len(got.body)]
+
+
+HOSTS = [
+    ("127.0.0.1", (), b"search.team.example:80", 401),
+    ("127.0.0.1", ("Search.Team.Example", "10.1.2.3"), b"search.team.example:80", 200),
+    ("127.0.0.1", ("Search.Team.Example", "10.1.2.3"), b"SEARCH.TEAM.EXAMPLE", 200),
+    ("127.0.0.1", ("search.team.example", "10.1.2.3"), b"10.1.2.3:9201", 200),
+    ("127.0.0.1", ("search.team.example",), b"other.team.example", 401),
+    ("127.0.0.1", ("search.team.example",), b"search.team.example.evil.example", 401),
+    ("127.0.0.1", (), b"localhost:1", 200),
+    ("127.0.0.1", (), b"127.0.0.1", 200),
+    ("127.0.0.1", (), b"[::1]:80", 200),
+    ("127.0.0.1", (), b"127.evil.example", 401),
+    ("127.0.0.1", (), b"localhost.evil.example", 401),
+    ("127.0.0.2", (), b"127.0.0.2:80", 200),
+]
+
+
+@pytest.mark.parametrize(("listening", "allowed", "host", "status"), HOSTS)
+def test_a_host_must_be_loopback_or_allowed(
+    start: Start, json_upstream: Json, listening: str, allowed: tuple[str, ...], host: bytes, status: int
+) -> None:
+    session = start(json_upstream.url, host=listening)
+    session.allowed_hosts = allowed
+    assert ask(session, b"GET", b"session", host=host)[0] == status
+    assert ask(session, b"GET", b"session", None, "wrong", host)[0] == 401
+
+
+def test_what_ends_an_interpreter_ends_no_proxy(session: nbproxy.Session) -> None:
+    for error in (SystemExit(3), StopIteration("over"), KeyboardInterrupt()):
+
+        def fail(name: str | None, error: BaseException = error) -> None:
+            raise error
+
+        session.set_model = fail  # type: ignore[method-assign]
+        status, answer = ask(session, b"POST", b"model", b'{"model": "bm25"}')
+        assert (status, type(error).__name__ in answer["error"]["reason"]) == (500, True)  # type: ignore[index]
+    assert search(session).status == 200
+
+
+def exits(query: str, texts: list[str]) -> list[float]:
+    raise SystemExit(3)
+
+
+def test_a_model_that_exits_fails_open(session: nbproxy.Session) -> None:
+    session.model = exits
+    session.fields = lambda hit: sys.exit(4)
+    assert search(session).status == 200
+    session.fields = None
+    assert search(session).status == 200
+    row = session.frame.iloc[-1]
+    assert (row.reason, row.error) == ("model-error", "RuntimeError: SystemExit: 3")
+    assert session.running
+
+
+def test_a_page_that_nobody_reads_holds_up_the_next(start: Start, json_upstream: Json) -> None:
+    """One page at most waits for a client: the next request of its connection is not begun before."""
+    session = start(json_upstream.url, model=backwards)
+    json_upstream.answer = lambda *_: (200, {"hits": {"hits": []}, "padding": "x" * 4_000_000})
+    for _ in range(3):
+        search(session)
+    asked = threading.Event()
+    count = [0]
+    read = session.pages.read
+
+    def counted(*args: object, **options: object) -> object:
+        count[0] += 1
+        asked.set()
+        return read(*args, **options)  # type: ignore[arg-type]
+
+    session.pages.read = counted  # type: ignore[method-assign,assignment]
+    request = b"GET /_nbproxy/rows?bulky=1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n\r\n"
+    with Client(session.url) as client:
+        client.send(request % session.token.encode() * 3)
+        assert asked.wait(TIMEOUT)
+        assert ask(session, b"GET", b"errors")[0] == 200  # behind it on the same worker
+        assert count == [1]
+        assert [client.read().status for _ in range(3)] == [200, 200, 200]
+    assert count == [3]
 
 
 def test_the_model_is_switched_by_its_route(session: nbproxy.Session) -> None:
@@ -101,6 +269,14 @@ def test_a_view_that_polls_pushes_nothing_out(session: nbproxy.Session) -> None:
     assert own.response_body.isna().all()
     assert own.response_truncated.all()
     assert (own.bytes_out > 0).all()
+
+
+def test_what_a_model_was_given_by_is_not_recorded(session: nbproxy.Session) -> None:
+    body = b'{"role": "model", "source": "http://user:s3cret@localhost/?api_key=s3cret"}'
+    assert ask(session, b"POST", b"load", body)[0] == 400
+    row = session.frame.iloc[-1]
+    assert (row.route, row.bytes_in, row.request_truncated) == ("own", len(body), True)
+    assert row[["request_body", "response_body"]].isna().all()
 
 
 def test_a_loading_model_holds_nobody_up(session: nbproxy.Session) -> None:

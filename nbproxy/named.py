@@ -1,0 +1,60 @@
+"""Models by a text: what a command line and another process can say instead of giving an object.
+
+Law: ``module:attribute`` imports, which runs code. So a text comes here only from whoever may do that anyway: the user
+at the command line, and the holder of a session's token.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError, NbproxyError
+
+
+def named(text: str) -> Any:
+    """What ``text`` stands for, to be assigned as a model.
+
+    :param text: ``none``, ``minilm`` (the packaged all-MiniLM-L6-v2), ``module:attribute``, and whatever a string means
+        to :func:`nbproxy.as_reranker`: ``original``, ``bm25``, a folder, a hub id. Folders and modules are looked for
+        in this process's working directory.
+    :raises ConfigError: the module, or its attribute, is not to be had.
+    """
+    if text in _BUILT_IN:
+        return _BUILT_IN[text]()
+    module, colon, attribute = text.partition(":")
+    if colon and not attribute.startswith("//") and not Path(text).exists():
+        return _attribute(module, attribute)
+    return text
+
+
+def _minilm() -> Any:
+    from .rerankers import as_reranker, packaged_minilm
+
+    return as_reranker(packaged_minilm(), name="all-MiniLM-L6-v2")
+
+
+_BUILT_IN: Mapping[str, Callable[[], Any]] = {"none": lambda: None, "minilm": _minilm}
+
+
+def _attribute(module: str, attribute: str) -> Any:
+    """``module:attribute``, the module looked for in the working directory too."""
+    here = os.getcwd()  # noqa: PTH109 - an import path is a string
+    sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+    except NbproxyError:
+        raise
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{module}:{attribute} cannot be imported: {error}") from error
+    finally:
+        with contextlib.suppress(ValueError):  # the module may have changed it too
+            sys.path.remove(here)
+    return found
