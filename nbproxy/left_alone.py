@@ -31,7 +31,7 @@ def search_columns(search: Search, head: RequestHead, depth: int) -> dict[str, A
 
 
 @lru_cache(maxsize=1024)
-def asks(dialect: Any, method: str, target: str) -> bool:
+def asks(dialect: Dialect, method: str, target: str) -> bool:
     """Whether a request without a body may be a search with a query: else there is nothing to complete."""
     return isinstance(dialect.read_search(Request(method, target)), Search)
 

@@ -55,6 +55,8 @@ class Answer:
 class Dialect(Protocol):
     """One engine's search API."""
 
+    def __hash__(self) -> int: ...
+
     @property
     def name(self) -> str: ...
 
