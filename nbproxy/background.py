@@ -79,7 +79,11 @@ class LoopThread:
         if not self.alive:
             coroutine.close()
             raise SessionClosed("the proxy's thread has ended")
-        return self._wait(asyncio.run_coroutine_threadsafe(coroutine, self.loop), timeout)
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return self._wait(future, timeout)
+        finally:
+            future.cancel()  # nothing where it has ended
 
     def _post(self, function: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()

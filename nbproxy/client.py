@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 from .errors import ClientFault, HttpFault
-from .heads import RequestHead
+from .heads import UNREAD, RequestHead
 from .settings import Limits
 from .watch import Watched
 from .wire import End, Memo, RequestReader
@@ -70,7 +70,10 @@ class Lobby(Protocol):
         """Give the request to a handler, by :meth:`ClientConnection.hand_over`."""
         ...
 
-    def refused(self, client: ClientConnection, fault: ClientFault) -> None: ...
+    def refused(self, client: ClientConnection, fault: HttpFault, head: RequestHead) -> None: ...
+    def note(self, error: Exception) -> None:
+        """A bug of ours."""
+        ...
 
 
 class ClientConnection(Watched, asyncio.Protocol):
@@ -216,12 +219,18 @@ class ClientConnection(Watched, asyncio.Protocol):
 
     def _begin(self, head: RequestHead) -> None:
         """A whole request without a body."""
+        self._dispatch(head)
+        if self._handler is not None:
+            self._handler.on_body_end(b"")
+
+    def _dispatch(self, head: RequestHead) -> None:
         try:
             self._lobby.dispatch(self, head)
-            if self._handler is not None:
-                self._handler.on_body_end(b"")
-        except ClientFault as fault:
-            self._refuse(fault)
+        except HttpFault as fault:
+            self._refuse(fault, head)
+        except Exception as error:  # a bug of ours must not leave a client without an answer
+            self._lobby.note(error)
+            self._refuse(HttpFault(f"{type(error).__name__}: {error}"), head)
 
     def _resume(self) -> None:
         """Go on with what the client sent ahead."""
@@ -255,14 +264,14 @@ class ClientConnection(Watched, asyncio.Protocol):
                 self._handler.on_body_end(event.trailers)
         else:
             self._reading_body = True
-            self._lobby.dispatch(self, event)
+            self._dispatch(event)
 
-    def _refuse(self, fault: ClientFault) -> None:
+    def _refuse(self, fault: HttpFault, head: RequestHead = UNREAD) -> None:
         """What the client sends is of no use: it is told so, if no answer has begun, and the connection closes."""
         if self._handler is not None:
             self._handler.on_fault(fault)
         else:
-            self._lobby.refused(self, fault)
+            self._lobby.refused(self, fault, head)
             self.linger()
 
     def _adjust(self) -> None:

@@ -70,6 +70,8 @@ class Context:
     def note(self, where: str, exchange_id: str | None, error: BaseException | str) -> None:
         """An error that does not stop us. Appending to a deque is safe from any thread."""
         kind = type(error).__name__ if isinstance(error, BaseException) else "Note"
-        log.warning("%s: %s: %s", where, kind, error)
+        log.warning(
+            "%s: %s: %s", where, kind, str(error)
+        )  # a kept record would keep the error, its frames, and the model
         self.error_count += 1
         self.errors.append(ErrorNote(time.time(), where, exchange_id, kind, str(error) or kind))

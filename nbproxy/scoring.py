@@ -26,6 +26,10 @@ class Scorer:
         self._worker = Worker(f"nbproxy-model-{self.name}")
         weakref.finalize(self, self._worker.close)
 
+    def close(self) -> None:
+        """Begin no more calls, and let the thread end."""
+        self._worker.close()
+
     def __repr__(self) -> str:
         return f"{self.name} ({self.fingerprint})"
 

@@ -19,7 +19,7 @@ from .client import ClientConnection, error_body
 from .context import Context
 from .dialects import Dialect
 from .drafts import KEPT_OF_A_BODY, WHOLE, Draft
-from .errors import ClientFault
+from .errors import ClientFault, HttpFault
 from .exchange import Route
 from .heads import UNREAD, RequestHead
 from .relay import Relay
@@ -106,13 +106,19 @@ class Server:
         self._clients.discard(client)
         self._refused.discard(client)
 
-    def refused(self, client: ClientConnection, fault: ClientFault) -> None:
-        """A request that could not be read: answered, and recorded as far as it is known."""
-        body = error_body(fault)
-        draft = self._draft(client, UNREAD, "pass")
-        draft.respond(fault.status, client.answer(fault.status, body, keep=False))
-        draft.returned(body)
+    def refused(self, client: ClientConnection, fault: HttpFault, head: RequestHead) -> None:
+        """A request that cannot be served: answered, and recorded as far as it is known."""
+        known = head is not UNREAD
+        searches = known and self._dialect_of(head.method, head.target) is not None
+        draft = self._draft(client, head, "search" if searches else "pass")
+        body, bodiless = error_body(fault), head.method == "HEAD"
+        draft.respond(fault.status, client.answer(fault.status, body, head_only=bodiless, keep=False))
+        if not bodiless:
+            draft.returned(body)
         draft.finish(str(fault))
+
+    def note(self, error: Exception) -> None:
+        self.context.note("nbproxy", None, error)
 
     def dispatch(self, client: ClientConnection, head: RequestHead) -> None:
         """Give a request to one of our routes, to a search, or to a relay."""

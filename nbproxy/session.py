@@ -402,6 +402,8 @@ class Session(LiveSettings, Recorded):
         for file in (self._token_file, self._note):
             with contextlib.suppress(OSError):
                 file.unlink()
+        for scorer in self.scorers:  # what still refers to one is no reason for its thread to stay
+            scorer.close()
         self._settings = replace(self._settings, model=None, models=MappingProxyType({}), shadow=MappingProxyType({}))
         if hasattr(self, "_context"):
             self._context.settings = self._settings

@@ -29,10 +29,10 @@ class Stats:
         self._lock = threading.Lock()
 
     def count(self, rows: Sequence[Row]) -> None:
-        """Exchanges that have ended; the searches of a multi-search are none of their own."""
+        """Exchanges that have ended. Those of our own routes are not timed: a model may load for minutes."""
         with self._lock:
             self._counts.update(map(_KIND, rows))
-            self._times.extend(map(_SPANS_OF, rows[-_KEPT:]))
+            self._times.extend(map(_SPANS_OF, [row for row in rows[-_KEPT:] if row.route != "own"]))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """By route, by status and by reason (``null``-reasoned ones are not listed under reason)."""
