@@ -455,3 +455,307 @@ def test_the_host_is_preserved_where_asked_and_prefixes_are_put_before(start: St
     assert head.count(b"Authorization:") == 1
     assert b"Authorization: Basic dTpw\r\n" in head
     assert b"X-Team: search\r\n" in head
+
+
+# -- faithfulness
+
+EVENT = b"data: %d\n\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "event", "end"),
+    [
+        (CHUNKED, b"9\r\ndata: %d\n\n\r\n", b"0\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 45\r\n\r\n", EVENT, b""),
+        (b"HTTP/1.1 200 OK\r\n\r\n", EVENT, b""),
+        (b"HTTP/1.0 200 OK\r\n\r\n", EVENT, b""),
+    ],
+    ids=["chunks", "length", "close", "HTTP/1.0"],
+)
+def test_each_piece_of_an_answer_is_seen_at_once(
+    session: nbproxy.Session, upstream: Scripted, head: bytes, event: bytes, end: bytes
+) -> None:
+    """Server-sent events: the next one is sent only when the last one has been seen."""
+    seen = threading.Semaphore(0)
+
+    def handler(talk: Conversation) -> None:
+        talk.request()
+        talk.send(head)
+        for n in range(5):
+            assert seen.acquire(timeout=TIMEOUT)
+            talk.send(event % n)
+        talk.send(end)
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        talk.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        talk.head()
+        for n in range(5):
+            seen.release()
+            talk.until(EVENT % n)
+        assert talk.buffer + client.rest() in (b"", b"\r\n0\r\n\r\n")
+
+
+def test_each_piece_of_a_request_is_seen_at_once(session: nbproxy.Session, upstream: Scripted) -> None:
+    seen = threading.Semaphore(0)
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        for n in range(5):
+            talk.until(b"piece %d" % n)
+            seen.release()
+        talk.until(b"0\r\n\r\n")
+        talk.send(OK)
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for n in range(5):
+            client.send(b"7\r\npiece %d\r\n" % n)
+            assert seen.acquire(timeout=TIMEOUT)
+        client.send(b"0\r\n\r\n")
+        assert client.read(b"PUT").body == b"ok"
+
+
+REQUEST = (
+    b"PATCH /a%2Fb/../c?q=%C3%A9&q=2&&z HTTP/1.1\r\naccept: */*\r\nHOST: up\r\nuser-AGENT: x/1 (y; z)\r\n"
+    b'Accept-Encoding: gzip;q=1.0, *;q=0\r\nCookie: a=1; b="2"\r\ncookie: c=3\r\nAuthorization: Bearer x==\r\n'
+    b'X-Empty:\r\nX-Latin: \xe9\r\nIf-None-Match: W/"x"\r\nRange: bytes=0-1\r\nContent-Type: a/b;c=d\r\n'
+    b"Content-Encoding: gzip\r\nX-Forwarded-For: 192.0.2.1\r\nVia: 1.1 b\r\nContent-Length: 3\r\nOrigin: null\r\n\r\n"
+    b"\x00\r\n"
+)
+RESPONSE = (
+    b"HTTP/1.1 206 Partial \xe9\r\nserver: up/1\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nSet-Cookie: a=1; Path=/\r\n"
+    b'set-cookie: b=2\r\nLocation: http://elsewhere/x\r\nContent-Range: bytes 0-2/9\r\nETag: W/"x"\r\nX-Empty:\r\n'
+    b'Content-Encoding: gzip\r\nWWW-Authenticate: Basic realm="a, b"\r\nX-Elastic-Product: Elasticsearch\r\n'
+    b'content-LENGTH: 3\r\nVary: *\r\nAge: 1\r\nAlt-Svc: h2=":443"\r\n\r\n\x00\r\n'
+)
+
+
+def test_nothing_is_added_lost_or_changed(start: Start, upstream: Scripted) -> None:
+    came: list[bytes] = []
+
+    def handler(talk: Conversation) -> None:
+        came.append(talk.exactly(len(REQUEST)))
+        talk.send(RESPONSE)
+        talk.closed()
+
+    upstream.handler = handler
+    with Client(start(upstream.url, host_header="preserve").url) as client:
+        talk = Conversation(client.socket)
+        talk.send(REQUEST)
+        assert talk.exactly(len(RESPONSE)) == RESPONSE
+    assert came == [REQUEST]
+
+
+def test_pipelined_requests_of_all_kinds_are_answered_in_order(session: nbproxy.Session, upstream: Scripted) -> None:
+    answers = {
+        b"HEAD": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
+        b"PUT": b"HTTP/1.1 103 E\r\n\r\n" + CHUNKED + b"3\r\nput\r\n0\r\nX: y\r\n\r\n",
+        b"DELETE": b"HTTP/1.1 204 N\r\n\r\n",
+        b"LOCK": b"HTTP/1.1 304 N\r\nContent-Length: 9\r\n\r\n",
+        b"GET": OK,
+    }
+    seen: list[tuple[bytes, bytes]] = []
+
+    def handler(talk: Conversation) -> None:
+        while True:
+            head, body = talk.request()
+            seen.append((method := head.split()[0], body))
+            talk.send(answers[method])
+
+    upstream.handler = handler
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n3\r\nput\r\n0\r\n\r\n"
+    bodies = {b"PUT": (chunks, b"put"), b"LOCK": (b"Content-Length: 4\r\n\r\nlock", b"lock")}
+    methods = [*answers] * 5
+    with Client(session.url) as client:
+        for method in methods:
+            client.send(b"%b / HTTP/1.1\r\nHost: a\r\n%b" % (method, bodies.get(method, (b"\r\n", b""))[0]))
+        got = [client.read(method) for method in methods]
+    assert seen == [(method, bodies.get(method, (b"", b""))[1]) for method in methods]
+    assert [answered.body for answered in got] == [b"", b"put", b"", b"", b"ok"] * 5
+    assert [answered.status for answered in got] == [200, 200, 204, 304, 200] * 5
+
+
+def test_both_sides_may_speak_early_in_a_tunnel_and_end_it_alone(session: nbproxy.Session, upstream: Scripted) -> None:
+    """A WebSocket client may send frames right behind its request; either side may end its own first."""
+    rest: list[bytes] = []
+
+    def handler(talk: Conversation) -> None:
+        head = talk.head()
+        assert b"\r\nUpgrade: websocket\r\n" in head
+        assert b"\r\nSec-WebSocket-Key: x\r\n" in head
+        talk.send(b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x00\xff")
+        assert talk.exactly(5) == b"early"
+        talk.socket.shutdown(socket.SHUT_WR)
+        while data := talk.socket.recv(100):
+            rest.append(data)
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        talk.send(
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Key: x\r\n\r\nearly"
+        )
+        assert talk.head().startswith(b"HTTP/1.1 101 S\r\n")
+        assert talk.exactly(2) == b"\x00\xff"
+        assert talk.closed()
+        talk.send(b"still ", b"heard")
+        client.socket.shutdown(socket.SHUT_WR)
+        upstream.settle()
+    assert b"".join(rest) == b"still heard"
+
+
+@pytest.mark.xfail(strict=True, reason="nobody closes a tunnel of which both sides have ended, upstream's first")
+def test_a_tunnel_that_upstream_ends_first_is_over(session: nbproxy.Session, upstream: Scripted) -> None:
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.send(b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+        talk.socket.shutdown(socket.SHUT_WR)
+        talk.closed()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        talk.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        talk.head()
+        assert talk.closed()
+        client.socket.shutdown(socket.SHUT_WR)
+        upstream.settle()
+        assert session.frame.status.tolist() == [101]
+
+
+def test_an_early_refusal_reaches_a_client_that_waits_to_continue(session: nbproxy.Session, upstream: Scripted) -> None:
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.send(b"HTTP/1.1 401 No\r\nContent-Length: 3\r\nConnection: close\r\n\r\nwho")
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n")
+        got = client.read(b"PUT")
+        assert (got.status, got.body, got.interim) == (401, b"who", [])
+
+
+def test_an_upload_goes_on_behind_an_answer_that_closes(session: nbproxy.Session, upstream: Scripted) -> None:
+    """Upstream has answered and reads no more: the client is not cut off in the middle of what it sends."""
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        talk.socket.shutdown(socket.SHUT_WR)
+        talk.exactly(1 << 16)
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (1 << 22))
+        assert client.read(b"PUT").status == 413
+        upstream.handler = lambda talk: (talk.request(), talk.send(OK), None)[2]
+        client.send(b"x" * (1 << 22))
+        assert client.ask(b"GET").body == b"ok"
+
+
+def test_what_upstream_says_of_its_connection_is_heeded(session: nbproxy.Session, upstream: Scripted) -> None:
+    """Four answers, on three connections: only the second of them is used again."""
+    upstream.answers(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: x, CLOSE\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: Keep-Alive\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        OK,
+    )
+    with Client(session.url) as client:
+        assert [client.ask(b"GET").body for _ in range(4)] == [b"ok"] * 4
+    assert upstream.accepted == 3
+
+
+def test_a_client_of_http10_keeps_its_connection(session: nbproxy.Session, upstream: Scripted) -> None:
+    upstream.answers(OK)
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        for _ in range(3):
+            talk.send(b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")
+            head = talk.head().lower()
+            assert b"connection: keep-alive" in head
+            assert b"content-length: 2\r\n" in head
+            assert talk.exactly(2) == b"ok"
+
+
+# A request that upstream never answers serves as a clock: once it has got its 504, whatever began to wait before it has
+# waited longer than upstream may be silent.
+def tick(session: nbproxy.Session) -> None:
+    with Client(session.url) as clock:
+        assert clock.ask(b"GET", b"/silent").status == 504
+
+
+@pytest.mark.xfail(
+    strict=True, reason="upstream.Connection.begin and write start waiting_since before the request is out"
+)
+def test_a_client_may_be_slower_than_upstream_may_be(start: Start, upstream: Scripted) -> None:
+    came = threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        if b" /silent " in talk.head():
+            talk.closed()
+            return
+        came.set()
+        assert talk.exactly(10) == b"firstlater"
+        talk.send(OK)
+
+    upstream.handler = handler
+    session = start(upstream.url, timeout=Timeouts(connect=2, read=0.1))
+    with Client(session.url) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst")
+        assert came.wait(TIMEOUT)
+        tick(session)
+        client.send(b"later")
+        assert client.read(b"PUT").status == 200
+
+
+@pytest.mark.xfail(
+    strict=True, reason="upstream.Connection.write and data_received start waiting_since in a tunnel too"
+)
+def test_a_tunnel_may_be_silent(start: Start, upstream: Scripted) -> None:
+    came = threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        if b" /silent " in talk.head():
+            talk.closed()
+            return
+        talk.send(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        talk.exactly(4)
+        came.set()
+        talk.send(talk.exactly(4))
+
+    upstream.handler = handler
+    session = start(upstream.url, timeout=Timeouts(connect=2, read=0.1))
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        talk.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        talk.head()
+        talk.send(b"ping")
+        assert came.wait(TIMEOUT)
+        tick(session)
+        talk.send(b"pong")
+        assert talk.exactly(4) == b"pong"
+
+
+@pytest.mark.xfail(strict=True, reason="client.eof_received is forgotten while upstream is being connected to")
+def test_a_body_cut_short_before_upstream_is_connected(start: Start, upstream: Scripted) -> None:
+    upstream.handler = lambda talk: (talk.head(), talk.closed(), None)[2]
+    session = start(upstream.url, timeout=Timeouts(connect=2, read=0.1))
+    with Client(session.url) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.rest() == b""
+    assert session.frame.error.iloc[-1] == "the client closed the connection"
+
+
+@pytest.mark.xfail(strict=True, reason="relay._unsent_body does not ask whether there is a body")
+def test_no_body_means_nothing_to_continue_with(session: nbproxy.Session, upstream: Scripted) -> None:
+    upstream.answers(OK)
+    with Client(session.url) as client:
+        got = client.ask(b"GET", b"/", None, b"Expect: 100-continue")
+        assert (got.body, got.all(b"connection")) == (b"ok", [])
+        assert client.ask(b"POST", b"/", b"", b"Expect: 100-continue").all(b"connection") == []

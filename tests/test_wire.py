@@ -14,6 +14,8 @@ from nbproxy.errors import ClientFault, UpstreamFault
 from nbproxy.settings import Limits
 from nbproxy.wire import End, RequestReader, ResponseReader, chunk, last_chunk
 
+from .ambiguous import REFUSED, chunked
+
 TARGETS = st.text("abc/%?=&-_~é", min_size=0, max_size=20).map(lambda text: ("/" + text).encode())
 BODIES = st.binary(max_size=300) | st.sampled_from([b"\r\n\r\n", b"0\r\n\r\n" * 3, b"GET / HTTP/1.1\r\n\r\n"])
 NAMES = st.sampled_from([b"X-A", b"x-b", b"Accept"])
@@ -227,3 +229,182 @@ def test_folds_and_blanks_before_the_colon_are_repaired_in_answers() -> None:
 def test_garbage_from_upstream_is_refused(raw: bytes) -> None:
     with pytest.raises(UpstreamFault):
         answer(raw)
+
+
+# -- any split, of what is clear and of what is not
+
+NEXT = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
+ALL_REFUSED = sorted(name for name, raw in REFUSED.items() if len(raw) < 10_000)
+
+
+def outcome(raw: bytes, cuts: list[int], reader: Any) -> tuple[list[str], int | None]:
+    """What a reader makes of ``raw``: the kinds of its events, and the status of its refusal."""
+    kinds: list[str] = []
+    try:
+        for begin, end in pairwise([0, *sorted(cuts), len(raw)]):
+            reader.receive(raw[begin:end])
+            while (event := reader.next()) is not None:
+                if not isinstance(event, bytes):  # a body's last pieces may be lost in a refusal
+                    kinds.append(type(event).__name__)
+    except (ClientFault, UpstreamFault) as fault:
+        return kinds, fault.status
+    return kinds, None
+
+
+@given(st.sampled_from(ALL_REFUSED), st.data())
+def test_any_split_gives_the_same_refusal(name: str, data: Any) -> None:
+    raw = REFUSED[name] + NEXT
+    cuts = data.draw(st.lists(st.integers(0, len(raw)), max_size=8))
+    assert outcome(raw, cuts, RequestReader(Limits())) == outcome(raw, [], RequestReader(Limits()))
+
+
+@pytest.mark.parametrize("name", ALL_REFUSED)
+def test_byte_by_byte_gives_the_same_refusal(name: str) -> None:
+    raw = REFUSED[name] + NEXT
+    bytewise = outcome(raw, list(range(len(raw))), RequestReader(Limits()))
+    assert bytewise == outcome(raw, [], RequestReader(Limits()))
+
+
+@pytest.mark.xfail(strict=True, reason="a CR without its LF is taken for the beginning of a head")
+def test_empty_lines_may_be_split_too() -> None:
+    raw = b"\r\n\r\n" + NEXT
+    for cut in range(5):
+        assert outcome(raw, [cut], RequestReader(Limits())) == (["RequestHead", "End"], None)
+
+
+@pytest.mark.xfail(strict=True, reason="a chunk's size may be any 64 bits: refuse those over 2**63 - 1")
+@pytest.mark.parametrize("size", [b"8000000000000000", b"ffffffffffffffff", b"0" * 99 + b"f" * 16])
+def test_a_chunk_is_not_larger_than_a_number(size: bytes) -> None:
+    assert outcome(chunked(size + b"\r\nhello\r\n"), [], RequestReader(Limits()))[1] == 400
+
+
+@pytest.mark.xfail(strict=True, reason="trailers are not measured: apply head_bytes and head_fields")
+@pytest.mark.parametrize("trailers", [b"X: " + b"y" * 100_000 + b"\r\n", b"X: y\r\n" * 300], ids=["bytes", "fields"])
+def test_trailers_have_the_limits_of_a_head(trailers: bytes) -> None:
+    raw = chunked(b"0\r\n" + trailers + b"\r\n")
+    assert outcome(raw, [], RequestReader(Limits())) == (["RequestHead"], 431)
+    assert outcome(raw[:-2], list(range(0, len(raw) - 2, 999)), RequestReader(Limits())) == (["RequestHead"], 431)
+
+
+@st.composite
+def responses(draw: Any) -> tuple[bytes, str, tuple[int, bytes, bytes, list[int]]]:
+    """A response's bytes, the method that it answers, and (status, body, trailers, interim) as it should be read."""
+    method = draw(st.sampled_from(["GET", "HEAD", "POST"]))
+    interim = draw(st.lists(st.sampled_from([100, 102, 103]), max_size=2))
+    status = draw(st.sampled_from([200, 204, 304, 404, 500, 599]))
+    head = b"".join(b"HTTP/1.1 %d E\r\nLink: a\r\n\r\n" % number for number in interim)
+    head += b"HTTP/1.%d %d Why\r\n" % (draw(st.sampled_from([1, 1, 0])), status)
+    head += b"".join(b"%b: %b\r\n" % pair for pair in draw(st.lists(st.tuples(NAMES, VALUES), max_size=3)))
+    body, framing = draw(BODIES), draw(st.sampled_from(["length", "chunked", "trailers"]))
+    if method == "HEAD" or status in (204, 304):
+        length = b"" if status == 204 else b"Content-Length: %d\r\n" % len(body)
+        return head + length + b"\r\n", method, (status, b"", b"", interim)
+    if framing == "length":
+        raw = head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        return raw, method, (status, body, b"", interim)
+    cuts = sorted(draw(st.lists(st.integers(0, len(body)), max_size=3)))
+    pieces = [body[a:b] for a, b in pairwise([0, *cuts, len(body)]) if a < b]
+    trailers = b"X-T: 1\r\nX-T: 2\r\n" if framing == "trailers" else b""
+    raw = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(map(chunk, pieces)) + last_chunk(trailers)
+    return raw, method, (status, body, trailers, interim)
+
+
+def answered(events: list[Any]) -> tuple[int, bytes, bytes, list[int]]:
+    """What the events of one response say."""
+    heads = [event for event in events if not isinstance(event, bytes | End)]
+    ends = [event for event in events if isinstance(event, End)]
+    assert len(ends) == 1
+    body = b"".join(event for event in events if isinstance(event, bytes))
+    return heads[-1].status, body, ends[0].trailers, [head.status for head in heads[:-1]]
+
+
+@given(responses(), st.sampled_from([b"", b"x", b"\r\n", b"HTTP/1.1 200 OK\r\n\r\n"]), st.data())
+def test_any_split_gives_the_same_response_and_knows_what_stands_behind(message: Any, behind: bytes, data: Any) -> None:
+    raw, method, wanted = message
+    cuts = data.draw(st.lists(st.integers(0, len(raw + behind)), max_size=8))
+    reader = ResponseReader()
+    reader.expect(method)
+    assert answered(read(raw + behind, cuts, reader)) == wanted
+    assert reader.clean is (not behind)
+
+
+@given(responses(), st.data())
+def test_a_response_cut_anywhere_has_no_end(message: Any, data: Any) -> None:
+    raw, method, _ = message
+    reader = ResponseReader()
+    reader.expect(method)
+    events = read(raw[: data.draw(st.integers(0, len(raw) - 1))], [], reader)
+    assert not any(isinstance(event, End) for event in events)
+    assert reader.eof() is None
+
+
+@given(responses(), st.data())
+def test_a_byte_changed_in_a_response_is_refused_or_read_as_h11_reads_it(message: Any, data: Any) -> None:
+    raw, method = bytearray(message[0]), message[1]
+    raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    reader = ResponseReader()
+    reader.expect(method)
+    try:
+        events = read(bytes(raw), [], reader)
+    except UpstreamFault:
+        return
+    if not any(isinstance(event, End) for event in events):
+        return  # incomplete, or ended by the connection only
+    theirs = by_h11(bytes(raw), method)
+    if theirs is not None:
+        status, body, _, interim = answered(events)
+        assert (status, body, interim) == theirs
+
+
+def by_h11(raw: bytes, method: str) -> tuple[int, bytes, list[int]] | None:
+    """What h11 makes of a response; None where it is stricter than we are, or waits for more."""
+    oracle = h11.Connection(h11.CLIENT)
+    oracle.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+    oracle.send(h11.EndOfMessage())
+    oracle.receive_data(raw)
+    status, body, interim = 0, b"", []
+    try:
+        while not isinstance(event := oracle.next_event(), h11.EndOfMessage):
+            if isinstance(event, h11.InformationalResponse):
+                interim.append(event.status_code)
+            elif isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.Data):
+                body += event.data
+            else:
+                return None
+    except h11.RemoteProtocolError:
+        return None
+    return status, body, interim
+
+
+@given(st.binary(max_size=40), st.data())
+def test_noise_behind_a_head_is_a_body_or_refused_and_never_anything_else(noise: bytes, data: Any) -> None:
+    """Whatever stands where chunks should: no exception but ours, and the same whatever the split."""
+    raw = chunked(noise)
+    cuts = data.draw(st.lists(st.integers(0, len(raw)), max_size=4))
+    assert outcome(raw, cuts, RequestReader(Limits())) == outcome(raw, [], RequestReader(Limits()))
+
+
+CHUNK_BYTES = st.text('05aF;= \t"\\\r\nxX:', max_size=24).map(str.encode)
+
+
+@given(CHUNK_BYTES, st.data())
+def test_what_looks_like_chunks_is_read_as_h11_reads_it_or_refused(body: bytes, data: Any) -> None:
+    raw = chunked(body + b"\r\n0\r\n\r\n")
+    cuts = data.draw(st.lists(st.integers(0, len(raw)), max_size=4))
+    assert outcome(raw, cuts, RequestReader(Limits())) == outcome(raw, [], RequestReader(Limits()))
+    kinds, fault = outcome(raw, [], RequestReader(Limits()))
+    if fault is not None or "End" not in kinds:
+        return
+    ours = b"".join(event for event in read(raw, [], RequestReader(Limits())) if isinstance(event, bytes))
+    oracle = h11.Connection(h11.SERVER)
+    oracle.receive_data(raw)
+    theirs = b""
+    try:
+        oracle.next_event()
+        while isinstance(event := oracle.next_event(), h11.Data):
+            theirs += event.data
+    except h11.RemoteProtocolError:
+        return
+    assert ours == theirs

@@ -123,8 +123,8 @@ class Scripted:
             talk = Conversation(sock)
             self._open.add(talk)
             thread = threading.Thread(target=self._serve, args=(talk,), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _serve(self, talk: Conversation) -> None:
         try:
@@ -145,6 +145,13 @@ class Scripted:
         """Wait until every conversation has ended."""
         for thread in self._threads[1:]:
             thread.join(TIMEOUT)
+
+    def settle(self) -> None:
+        """Wait until every connection that was made so far has ended (they are accepted in order)."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT) as last:
+            last.shutdown(socket.SHUT_WR)
+            last.recv(1)
+        self.join()
 
     def __enter__(self) -> Self:
         return self
