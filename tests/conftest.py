@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import nbproxy
+from nbproxy import background
 
 from .upstreams import Json, Scripted
 
@@ -26,6 +28,15 @@ def _own_data_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     runtime = tmp_path_factory.getbasetemp() / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def both_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tested holds on both loops: ``pytestmark = pytest.mark.usefixtures("both_loops")``."""
+    if request.param == "asyncio":
+        monkeypatch.setattr(background, "new_loop", asyncio.new_event_loop)
+    else:
+        pytest.importorskip("uvloop")
 
 
 @pytest.fixture
