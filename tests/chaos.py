@@ -36,7 +36,9 @@ TIMEOUTS = Timeouts(connect=5, read=2)
 
 
 def backwards(query: str, texts: list[str]) -> list[float]:
-    """A model that turns the order round."""
+    """A model that turns the order round, and fails for every tenth query."""
+    if query.rstrip().endswith("0"):
+        raise ArithmeticError(query)
     return [float(text.split()[1]) for text in texts]
 
 
@@ -216,8 +218,9 @@ def _own_hits(sent: Sent, answer: object) -> bool:
     hits = answer["hits"]["hits"]
     ids = [int(hit["_id"]) for hit in hits]
     own = all(f" i{sent.number} " in hit["_source"]["title"] for hit in hits)
-    turned = sent.method == b"GET" or ids == [49 - n for n in range(len(ids))]
-    return own and turned
+    turned = sent.method == b"POST" and sent.number % 10  # a GET's query is none of the model's failures
+    order = [49 - n if turned else n for n in range(len(ids))]
+    return own and (ids == order or sent.method == b"GET")
 
 
 class Load:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 import nbproxy
 from nbproxy import background
 
-from .upstreams import Json, Scripted
+from .upstreams import Client, Json, Scripted
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -55,6 +56,13 @@ def start(request: pytest.FixtureRequest) -> Iterator[Callable[..., nbproxy.Sess
     yield go
     for session in started:
         session.stop()
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[nbproxy.Session], Client]]:
+    """Opens clients of a session; they are closed behind the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda session: stack.enter_context(Client(session.url))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
 import select
@@ -150,13 +149,6 @@ def test_a_searchs_answer(start: Start, upstream: Scripted, over: int | None, co
 # -- connections
 
 Opened = Callable[[nbproxy.Session], Client]
-
-
-@pytest.fixture
-def opened() -> Iterator[Opened]:
-    """Opens clients; they are closed behind the test."""
-    with contextlib.ExitStack() as stack:
-        yield lambda session: stack.enter_context(Client(session.url))
 
 
 def test_as_many_connections_as_are_allowed(start: Start, upstream: Scripted, opened: Opened) -> None:

@@ -91,9 +91,9 @@ class Conversation:
 class Scripted:
     """Accepts connections and runs ``handler(conversation)`` for each, on a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.handler: Callable[[Conversation], None] = lambda talk: None
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.accepted = 0
