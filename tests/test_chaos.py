@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -426,6 +427,104 @@ def test_stopping_in_traffic(start: Start, json_upstream: Json) -> None:
     with Client(again.url) as client:
         assert client.ask(b"POST", b"/books/_search", SEARCH).status == 200
     assert len(session.frame) >= len(answers)
+
+
+@both
+@pytest.mark.parametrize("drain", [0, 0.2])
+def test_stopping_while_nothing_moves(
+    start: Start, upstream: Scripted, opened: Callable[..., Client], drain: float
+) -> None:
+    """Whatever is waited for, and for whom: what is left after ``drain`` is dropped, and recorded."""
+    asked, scoring, go = threading.Semaphore(0), threading.Event(), threading.Event()
+    full = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
+
+    def handler(talk: Conversation) -> None:
+        head = talk.head()
+        asked.release()
+        if b"/large" in head:
+            talk.send(full, *[b"x" * 1_000_000] * 1000)
+        elif b"_search" in head:
+            talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ONE), ONE))
+        elif b"/upload" in head:
+            talk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1000)
+            go.wait(TIMEOUT)
+        while not talk.closed():
+            pass
+
+    def forever(query: str, texts: list[str]) -> list[float]:
+        scoring.set()
+        go.wait(TIMEOUT)
+        return [0.0] * len(texts)
+
+    upstream.handler = handler
+    session = start(upstream.url, model=forever, deadline=None, drain=drain)
+    for raw in (GET, GET.replace(b"/ ", b"/large "), UPLOAD, ASKED):
+        opened(session).send(raw)
+    for raw in (b"", b"GET /", ASKED[:-1]):
+        opened(session).send(raw)
+    flooding = opened(session)
+    flooding.socket.settimeout(0.1)
+    with contextlib.suppress(TimeoutError):
+        flooding.send(
+            b"PUT /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n", *[b"x" * 1_000_000] * 100
+        )
+    for _ in range(5):
+        assert asked.acquire(timeout=TIMEOUT)
+    assert scoring.wait(TIMEOUT)
+    stopping = threading.Thread(target=session.stop)
+    stopping.start()
+    stopping.join(TIMEOUT)
+    assert not stopping.is_alive()
+    go.set()
+    gc.collect()  # what an exchange cut short had in hand lets go of the model, and so of its thread
+    assert settled(session, lambda: not [t for t in threading.enumerate() if t.name.startswith("nbproxy")])
+    assert len(session.frame) == 6
+    assert session.frame.error.notna().all()
+
+
+ONE = b'{"hits":{"hits":[{"_id":"1","_index":"b","_source":{"title":"x"}}]}}'
+
+
+@pytest.mark.xfail(strict=True, reason="nobody answers")
+@pytest.mark.parametrize("target", [b"/", b"/books/_search"])
+def test_a_signing_callable_that_fails_is_told(start: Start, json_upstream: Json, target: bytes) -> None:
+    def sign(request: object) -> dict[str, str]:
+        raise RuntimeError("no key")
+
+    session = start(json_upstream.url, model="original", auth=sign)
+    with Client(session.url) as client:
+        client.socket.settimeout(1)
+        assert client.ask(b"POST", target, SEARCH).status in (500, 502)
+    assert len(session.frame) == 1
+    assert "no key" in session.errors[-1].message
+
+
+@both
+def test_an_upload_is_read_no_faster_than_it_is_taken(start: Start, upstream: Scripted) -> None:
+    go, size = threading.Event(), 60_000_000
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        go.wait(TIMEOUT)
+        left = size - len(talk.buffer)
+        while left:
+            left -= len(talk.socket.recv(min(left, 1 << 20)))
+        talk.send(OK)
+
+    upstream.handler = handler
+    session = start(upstream.url, timeout=Timeouts(read=None))
+    with Client(session.url) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        client.socket.settimeout(0.2)
+        sent, piece = 0, b"x" * 1_000_000
+        with contextlib.suppress(TimeoutError):
+            while sent < size:
+                sent += client.socket.send(piece[: size - sent])
+        assert sent < size  # what sockets hold, and little more
+        client.socket.settimeout(TIMEOUT)
+        go.set()
+        client.send(b"x" * (size - sent))
+        assert client.read(b"PUT").status == 200
 
 
 @unix
