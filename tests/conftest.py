@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import nbproxy
 from nbproxy import background
 
+from .processes import end, python
 from .upstreams import Client, Json, Scripted
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -70,6 +72,20 @@ def upstream() -> Iterator[Scripted]:
     """An upstream that does, byte for byte, what the test says."""
     with Scripted() as server:
         yield server
+
+
+@pytest.fixture
+def process() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Runs Python in processes of their own, which are killed behind the test."""
+    running: list[subprocess.Popen[str]] = []
+
+    def go(code: str) -> subprocess.Popen[str]:
+        running.append(python(code))
+        return running[-1]
+
+    yield go
+    for child in running:
+        end(child)
 
 
 @pytest.fixture

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
-import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,8 +25,9 @@ import pytest
 import nbproxy
 from nbproxy import Limits, Timeouts, background
 
-from .chaos import report, run, tasks_of
-from .chaotic import Chaotic
+from .chaos.load import report, run, tasks_of
+from .chaos.upstream import Chaotic
+from .processes import line_of, said, settled
 from .upstreams import TIMEOUT, Client, Conversation, Json, Scripted
 
 Start = Callable[..., nbproxy.Session]
@@ -105,39 +102,6 @@ def test_an_upstream_that_restarts_is_used_again_at_once(start: Start, opened: C
     assert session.frame.status.tolist() == [200] * 8 + [502] * 32 + [200] * 16
 
 
-@pytest.fixture
-def process() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Runs Python in a process (group) of its own, which is killed behind the test."""
-    running: list[subprocess.Popen[str]] = []
-
-    def go(code: str) -> subprocess.Popen[str]:
-        root = Path(__file__).parents[1]
-        child = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-            stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, start_new_session=True, cwd=root,
-        )  # fmt: skip
-        running.append(child)
-        return child
-
-    yield go
-    for child in running:
-        child.send_signal(signal.SIGCONT)
-        child.kill()
-        child.communicate()
-
-
-def line_of(child: subprocess.Popen[str]) -> str:
-    """What it says next."""
-    assert child.stdout is not None
-    return child.stdout.readline().strip()
-
-
-def said(child: subprocess.Popen[str], what: str) -> None:
-    """Wait until it says this."""
-    while (line := line_of(child)) != what:
-        assert line, f"it ended without saying {what!r}"
-
-
 SERVER = """
     import sys
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -185,6 +149,48 @@ def test_a_stopped_upstream_is_504_and_hurts_nobody_else(
         child.send_signal(signal.SIGCONT)
         assert known.ask(b"GET").body == b"ok"
         assert ask(0) == ask(1) == 200
+
+
+@pytest.mark.xfail(strict=True, reason="nobody answers")
+@pytest.mark.parametrize("target", [b"/", b"/books/_search"])
+def test_a_signing_callable_that_fails_is_told(start: Start, json_upstream: Json, target: bytes) -> None:
+    def sign(request: object) -> dict[str, str]:
+        raise RuntimeError("no key")
+
+    session = start(json_upstream.url, model="original", auth=sign)
+    with Client(session.url) as client:
+        client.socket.settimeout(1)
+        assert client.ask(b"POST", target, SEARCH).status in (500, 502)
+    assert len(session.frame) == 1
+    assert "no key" in session.errors[-1].message
+
+
+@both
+def test_an_upload_is_read_no_faster_than_it_is_taken(start: Start, upstream: Scripted) -> None:
+    go, size = threading.Event(), 60_000_000
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        go.wait(TIMEOUT)
+        left = size - len(talk.buffer)
+        while left:
+            left -= len(talk.socket.recv(min(left, 1 << 20)))
+        talk.send(OK)
+
+    upstream.handler = handler
+    session = start(upstream.url, timeout=Timeouts(read=None))
+    with Client(session.url) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        client.socket.settimeout(0.2)
+        sent, piece = 0, b"x" * 1_000_000
+        with contextlib.suppress(TimeoutError):
+            while sent < size:
+                sent += client.socket.send(piece[: size - sent])
+        assert sent < size  # what sockets hold, and little more
+        client.socket.settimeout(TIMEOUT)
+        go.set()
+        client.send(b"x" * (size - sent))
+        assert client.read(b"PUT").status == 200
 
 
 # -- clients
@@ -248,14 +254,6 @@ def test_who_leaves_takes_its_upstream_connection_along(
     assert session.frame.error[0] == "the client closed the connection"
     assert upstream.accepted == (1 if answer is None else 2)
     assert settled(session, lambda: tasks_of(session) == 0)
-
-
-def settled(session: nbproxy.Session, found: Callable[[], Any]) -> Any:
-    """What ``found`` finds, once it does: each look is a turn of the proxy's loop."""
-    end = time.monotonic() + TIMEOUT / 2
-    while not (what := found()):
-        assert time.monotonic() < end, "it never settled"
-    return what
 
 
 @both
@@ -389,224 +387,3 @@ def served(url: str) -> bool:
     with contextlib.suppress(ConnectionError, h11.RemoteProtocolError), Client(url) as client:
         return client.ask(b"GET").status == 200
     return False
-
-
-# -- stops, signals, forks
-
-
-@both
-def test_stopping_in_traffic(start: Start, json_upstream: Json) -> None:
-    """From several threads at once, in the middle of many exchanges: each answer is whole or has not begun."""
-    session = start(json_upstream.url, model=backwards, drain=TIMEOUT)
-    busy = threading.Barrier(13)
-    answers: list[int] = []
-
-    def ask(n: int) -> None:
-        with Client(session.url) as client, contextlib.suppress(ConnectionError, h11.RemoteProtocolError):
-            answers.append(client.ask(b"GET").status)
-            busy.wait(TIMEOUT)
-            while True:
-                answers.append(client.ask(b"POST", (b"/x", b"/books/_search")[n % 2], SEARCH).status)
-
-    clients = [threading.Thread(target=ask, args=(n,)) for n in range(12)]
-    for thread in clients:
-        thread.start()
-    busy.wait(TIMEOUT)
-    stops = [threading.Thread(target=session.stop) for _ in range(4)]
-    for thread in stops:
-        thread.start()
-    for thread in [*stops, *clients]:
-        thread.join(3 * TIMEOUT)
-        assert not thread.is_alive()
-    assert set(answers) == {200}
-    assert not session.running
-    session.stop()
-    port = session.port
-    again = start(json_upstream.url, model=backwards, port=port)
-    assert again.port == port
-    with Client(again.url) as client:
-        assert client.ask(b"POST", b"/books/_search", SEARCH).status == 200
-    assert len(session.frame) >= len(answers)
-
-
-@both
-@pytest.mark.parametrize("drain", [0, 0.2])
-def test_stopping_while_nothing_moves(
-    start: Start, upstream: Scripted, opened: Callable[..., Client], drain: float
-) -> None:
-    """Whatever is waited for, and for whom: what is left after ``drain`` is dropped, and recorded."""
-    asked, scoring, go = threading.Semaphore(0), threading.Event(), threading.Event()
-    full = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
-
-    def handler(talk: Conversation) -> None:
-        head = talk.head()
-        asked.release()
-        if b"/large" in head:
-            talk.send(full, *[b"x" * 1_000_000] * 1000)
-        elif b"_search" in head:
-            talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ONE), ONE))
-        elif b"/upload" in head:
-            talk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1000)
-            go.wait(TIMEOUT)
-        while not talk.closed():
-            pass
-
-    def forever(query: str, texts: list[str]) -> list[float]:
-        scoring.set()
-        go.wait(TIMEOUT)
-        return [0.0] * len(texts)
-
-    upstream.handler = handler
-    session = start(upstream.url, model=forever, deadline=None, drain=drain)
-    for raw in (GET, GET.replace(b"/ ", b"/large "), UPLOAD, ASKED):
-        opened(session).send(raw)
-    for raw in (b"", b"GET /", ASKED[:-1]):
-        opened(session).send(raw)
-    flooding = opened(session)
-    flooding.socket.settimeout(0.1)
-    with contextlib.suppress(TimeoutError):
-        flooding.send(
-            b"PUT /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n", *[b"x" * 1_000_000] * 100
-        )
-    for _ in range(5):
-        assert asked.acquire(timeout=TIMEOUT)
-    assert scoring.wait(TIMEOUT)
-    stopping = threading.Thread(target=session.stop)
-    stopping.start()
-    stopping.join(TIMEOUT)
-    assert not stopping.is_alive()
-    go.set()
-    gc.collect()  # what an exchange cut short had in hand lets go of the model, and so of its thread
-    assert settled(session, lambda: not [t for t in threading.enumerate() if t.name.startswith("nbproxy")])
-    assert len(session.frame) == 6
-    assert session.frame.error.notna().all()
-
-
-ONE = b'{"hits":{"hits":[{"_id":"1","_index":"b","_source":{"title":"x"}}]}}'
-
-
-@pytest.mark.xfail(strict=True, reason="nobody answers")
-@pytest.mark.parametrize("target", [b"/", b"/books/_search"])
-def test_a_signing_callable_that_fails_is_told(start: Start, json_upstream: Json, target: bytes) -> None:
-    def sign(request: object) -> dict[str, str]:
-        raise RuntimeError("no key")
-
-    session = start(json_upstream.url, model="original", auth=sign)
-    with Client(session.url) as client:
-        client.socket.settimeout(1)
-        assert client.ask(b"POST", target, SEARCH).status in (500, 502)
-    assert len(session.frame) == 1
-    assert "no key" in session.errors[-1].message
-
-
-@both
-def test_an_upload_is_read_no_faster_than_it_is_taken(start: Start, upstream: Scripted) -> None:
-    go, size = threading.Event(), 60_000_000
-
-    def handler(talk: Conversation) -> None:
-        talk.head()
-        go.wait(TIMEOUT)
-        left = size - len(talk.buffer)
-        while left:
-            left -= len(talk.socket.recv(min(left, 1 << 20)))
-        talk.send(OK)
-
-    upstream.handler = handler
-    session = start(upstream.url, timeout=Timeouts(read=None))
-    with Client(session.url) as client:
-        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
-        client.socket.settimeout(0.2)
-        sent, piece = 0, b"x" * 1_000_000
-        with contextlib.suppress(TimeoutError):
-            while sent < size:
-                sent += client.socket.send(piece[: size - sent])
-        assert sent < size  # what sockets hold, and little more
-        client.socket.settimeout(TIMEOUT)
-        go.set()
-        client.send(b"x" * (size - sent))
-        assert client.read(b"PUT").status == 200
-
-
-@unix
-def test_an_interrupt_is_not_for_the_proxy(process: Callable[[str], Any], upstream: Scripted) -> None:
-    """Interrupting a kernel signals its whole process group."""
-    upstream.answers(OK)
-    child = process(
-        f"""
-        import nbproxy
-        session = nbproxy.start("{upstream.url}", record=False)
-        print(session.url, flush=True)
-        for _ in range(3):
-            try:
-                while True:
-                    sum(range(1000))
-            except KeyboardInterrupt:
-                print("interrupted", flush=True)
-        session.stop()
-        print("stopped", flush=True)
-        """
-    )
-    line_of(child)
-    url = line_of(child)
-    with Client(url) as client:
-        for _ in range(3):
-            assert client.ask(b"GET").status == 200
-            os.killpg(child.pid, signal.SIGINT)
-            said(child, "interrupted")
-    said(child, "stopped")
-
-
-@unix
-def test_the_parent_of_a_fork_goes_on(process: Callable[[str], Any], upstream: Scripted) -> None:
-    upstream.answers(OK)
-    child = process(
-        f"""
-        import multiprocessing, warnings, nbproxy
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is the point here
-        from tests.upstreams import Client
-        session = nbproxy.start("{upstream.url}", record=False)
-        def work(queue):
-            for act in (lambda: session.frame, lambda: setattr(session, "depth", 3), lambda: session.status):
-                try:
-                    act()
-                except nbproxy.SessionClosed as error:
-                    queue.put(str(error))
-            session.stop()  # another process's: nothing
-            own = nbproxy.start("{upstream.url}", record=False)
-            with Client(own.url) as client:
-                queue.put(client.ask(b"GET").status)
-            own.stop()
-        with Client(session.url) as client:
-            assert client.ask(b"GET").status == 200
-            for method in ("fork", "fork", "fork"):
-                context = multiprocessing.get_context(method)
-                queue = context.Queue()
-                process = context.Process(target=work, args=(queue,))
-                process.start()
-                said = [queue.get() for _ in range(4)]
-                process.join()
-                assert process.exitcode == 0
-                assert all("forked" in text for text in said[:3]), said
-                assert said[3] == 200
-                assert client.ask(b"GET").status == 200
-                with Client(session.url) as another:
-                    assert another.ask(b"GET").status == 200
-        assert len(session.frame) == 7
-        session.stop()
-        print("done", flush=True)
-        """
-    )
-    said(child, "done")
-
-
-def test_asyncios_logger_stays_quiet(start: Start, json_upstream: Json, caplog: pytest.LogCaptureFixture) -> None:
-    """Stopping with clients in every state leaves no "Task was destroyed" or "exception was never retrieved"."""
-    caplog.set_level(logging.WARNING, "asyncio")
-    session = start(json_upstream.url, model=backwards, drain=0.1)
-    with contextlib.ExitStack() as stack:
-        for raw in (b"", b"GET /", GET, UPLOAD, ASKED, ASKED[:-1], GET * 3):
-            stack.enter_context(Client(session.url)).send(raw)
-        with Client(session.url) as client:
-            assert client.ask(b"GET").status == 200
-        session.stop()
-    assert [record for record in caplog.records if record.name == "asyncio"] == []

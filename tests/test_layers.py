@@ -93,7 +93,7 @@ def test_only_wire_knows_httptools() -> None:
 
 def test_every_test_mirrors_a_module() -> None:
     beside = {"layers", "exports", "household", "clients", "traffic", "readme", "notebooks"}  # of the whole
-    beside |= {"chaos", "limits", "endless", "open_proxy"}
+    beside |= {"chaos", "stopping", "limits", "endless", "open_proxy"}
     root = Path(__file__).parent
     modules = {path.relative_to(PACKAGE).with_suffix("") for path in FILES}
     for test in root.rglob("test_*.py"):

@@ -2,8 +2,6 @@
 
 Laws: every answer names the number of the request that it answers, in ``X-Id`` and in its body; what a number will
 meet, and what a client may then see, is known beforehand (:func:`fate`), whatever the order of things.
-
-``python -m tests.chaotic`` runs one in a process of its own, prints its port, and serves until it is killed.
 """
 
 from __future__ import annotations
@@ -322,8 +320,3 @@ class Chaotic:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
-
-
-if __name__ == "__main__":
-    print(Chaotic().port, flush=True)
-    threading.Event().wait()
