@@ -1,13 +1,17 @@
-"""Content codings (RFC 9110 §8.4.1) undone and put back, with a cap on what comes out."""
+"""Content codings (RFC 9110 §8.4.1) undone and put back, with a cap on what comes out.
+
+Law: whatever the bytes are, memory stays within the cap and a step, and time linear in what goes in and what may come
+out. So each coding is undone step by step, and the numbers of codings and of gzip members are bounded too.
+"""
 
 from __future__ import annotations
 
-import importlib
 import zlib
 from collections.abc import Callable
-from typing import Any
 
-_STEP = 1 << 18
+_STEP = 1 << 18  # so much comes out at a time
+_CODINGS = 3  # one upon the other; no client or engine has use for more than one
+_MEMBERS = 10_000  # of one gzip body: empty ones cost time but count nothing against the cap
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 
 
@@ -30,10 +34,13 @@ def decode(body: bytes, coding: str | None, limit: int | None = None) -> bytes:
 
     :param coding: the Content-Encoding field; None or ``identity``: none.
     :param limit: at most so many bytes may come out; None: unlimited.
-    :raises Undecodable: broken or truncated bytes, an unknown coding, or one whose library is not installed.
+    :raises Undecodable: broken or truncated bytes, an unknown coding, or more codings or members than make sense.
     :raises TooLarge: more than ``limit`` come out (also of no coding at all).
     """
-    for name in reversed(codings(coding)):
+    names = codings(coding)
+    if len(names) > _CODINGS:
+        raise Undecodable(f"{len(names)} content codings, one upon the other")
+    for name in reversed(names):
         undo = _DECODERS.get(name)
         if undo is None:
             raise Undecodable(f"unknown content coding {name!r}")
@@ -41,6 +48,25 @@ def decode(body: bytes, coding: str | None, limit: int | None = None) -> bytes:
     if limit is not None and len(body) > limit:
         raise TooLarge(f"more than {limit} bytes")
     return body
+
+
+class _Out:
+    """What has come out."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._limit is not None and self._size > self._limit:
+            raise TooLarge(f"more than {self._limit} bytes")
+        if piece:
+            self._pieces.append(piece)
+
+    def whole(self) -> bytes:
+        return b"".join(self._pieces)
 
 
 def gzip(body: bytes) -> bytes:
@@ -62,25 +88,31 @@ def accepts_gzip(accept_encoding: str | None) -> bool:
 
 
 def _inflate(body: bytes, window: int, limit: int | None) -> bytes:
-    """One or more members (gzip allows several in a row), never more than ``limit`` bytes at a time in memory."""
-    out = bytearray()
-    while True:
-        unpacker = zlib.decompressobj(window)
-        data = body
+    """One member, or several in a row, which gzip allows (RFC 1952 §2.2)."""
+    out, at = _Out(limit), 0
+    for _ in range(_MEMBERS):
         try:
-            while not unpacker.eof:
-                piece = unpacker.decompress(data, _STEP)
-                data = unpacker.unconsumed_tail
-                out += piece
-                if limit is not None and len(out) > limit:
-                    raise TooLarge(f"more than {limit} bytes")
-                if not piece and not data and not unpacker.eof:
-                    raise Undecodable("truncated")
+            at = _inflate_member(body, at, window, out)
         except zlib.error as error:
             raise Undecodable(str(error)) from None
-        body = unpacker.unused_data
-        if not body or window != _GZIP:
-            return bytes(out)
+        if at == len(body) or window != _GZIP:
+            return out.whole()
+    raise Undecodable(f"more than {_MEMBERS} members")
+
+
+def _inflate_member(body: bytes, at: int, window: int, out: _Out) -> int:
+    """The member that begins at ``at``; where it ends. It is fed in growing steps: zlib copies what it leaves over."""
+    unpacker, step = zlib.decompressobj(window), 1 << 10
+    while not unpacker.eof:
+        data = unpacker.unconsumed_tail
+        if not data:
+            data = body[at : at + step]
+            at, step = at + len(data), min(2 * step, _STEP)
+        piece = unpacker.decompress(data, _STEP)
+        out.add(piece)
+        if not piece and not data and not unpacker.eof:
+            raise Undecodable("truncated")
+    return at - len(unpacker.unused_data)
 
 
 def _deflate(body: bytes, limit: int | None) -> bytes:
@@ -91,19 +123,22 @@ def _deflate(body: bytes, limit: int | None) -> bytes:
         return _inflate(body, _RAW, limit)
 
 
-def _from_library(module: str, call: Callable[[Any, bytes], bytes]) -> Callable[[bytes, int | None], bytes]:
+def _by_arrow(codec: str) -> Callable[[bytes, int | None], bytes]:
+    """A coding that pyarrow, which we have anyway, undoes step by step."""
+
     def undo(body: bytes, limit: int | None) -> bytes:
+        import pyarrow as pa
+
+        if not body or not pa.Codec.is_available(codec):
+            raise Undecodable("truncated" if not body else f"this pyarrow cannot read {codec}")
+        out = _Out(limit)
         try:
-            library = importlib.import_module(module)
-        except ImportError:
-            raise Undecodable(f"reading this coding needs: pip install {module}") from None
-        try:
-            out = call(library, body)
-        except Exception as error:  # each library has an error of its own
+            with pa.CompressedInputStream(pa.BufferReader(body), codec) as stream:
+                while piece := stream.read(_STEP):
+                    out.add(piece)
+        except (OSError, pa.ArrowException) as error:
             raise Undecodable(str(error)) from None
-        if limit is not None and len(out) > limit:
-            raise TooLarge(f"more than {limit} bytes")
-        return out
+        return out.whole()
 
     return undo
 
@@ -112,8 +147,6 @@ _DECODERS: dict[str, Callable[[bytes, int | None], bytes]] = {
     "gzip": lambda body, limit: _inflate(body, _GZIP, limit),
     "x-gzip": lambda body, limit: _inflate(body, _GZIP, limit),
     "deflate": _deflate,
-    "br": _from_library("brotli", lambda library, body: library.decompress(body)),
-    "zstd": _from_library(
-        "zstandard", lambda library, body: library.ZstdDecompressor().decompressobj().decompress(body)
-    ),
+    "br": _by_arrow("brotli"),
+    "zstd": _by_arrow("zstd"),
 }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +14,10 @@ from typing import Any
 import pytest
 
 import nbproxy
+from nbproxy import background
 
-from .upstreams import Json, Scripted
+from .processes import end, python
+from .upstreams import Client, Json, Scripted
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -26,6 +31,15 @@ def _own_data_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     runtime = tmp_path_factory.getbasetemp() / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def both_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tested holds on both loops: ``pytestmark = pytest.mark.usefixtures("both_loops")``."""
+    if request.param == "asyncio":
+        monkeypatch.setattr(background, "new_loop", asyncio.new_event_loop)
+    else:
+        pytest.importorskip("uvloop")
 
 
 @pytest.fixture
@@ -47,10 +61,31 @@ def start(request: pytest.FixtureRequest) -> Iterator[Callable[..., nbproxy.Sess
 
 
 @pytest.fixture
+def opened() -> Iterator[Callable[[nbproxy.Session], Client]]:
+    """Opens clients of a session; they are closed behind the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda session: stack.enter_context(Client(session.url))
+
+
+@pytest.fixture
 def upstream() -> Iterator[Scripted]:
     """An upstream that does, byte for byte, what the test says."""
     with Scripted() as server:
         yield server
+
+
+@pytest.fixture
+def process() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Runs Python in processes of their own, which are killed behind the test."""
+    running: list[subprocess.Popen[str]] = []
+
+    def go(code: str) -> subprocess.Popen[str]:
+        running.append(python(code))
+        return running[-1]
+
+    yield go
+    for child in running:
+        end(child)
 
 
 @pytest.fixture

@@ -91,10 +91,10 @@ class Conversation:
 class Scripted:
     """Accepts connections and runs ``handler(conversation)`` for each, on a thread of its own."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         """``address``: an IP address, or the path of a Unix socket."""
         self.handler: Callable[[Conversation], None] = lambda talk: None
-        self._listener, self.url = _listening(address)
+        self._listener, self.url = _listening(address, port)
         self.port: int = self._listener.getsockname()[1] if "/" not in address else 0
         self.accepted = 0
         self._open: set[Conversation] = set()
@@ -166,14 +166,14 @@ class Scripted:
             thread.join(TIMEOUT)
 
 
-def _listening(address: str) -> tuple[socket.socket, str]:
+def _listening(address: str, port: int) -> tuple[socket.socket, str]:
     if "/" in address:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(address)
         listener.listen()
         return listener, "http+unix://" + address.replace("/", "%2F")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.create_server((address, 0), family=family)
+    listener = socket.create_server((address, port), family=family)
     shown = f"[{address}]" if ":" in address else address
     return listener, f"http://{shown}:{listener.getsockname()[1]}"
 
