@@ -118,6 +118,11 @@ class ClientConnection(Watched, asyncio.Protocol):
         self._handler = handler
 
     @property
+    def ahead(self) -> bool:
+        """Whether the client has sent more than the request in hand."""
+        return self._reader.pending > 0
+
+    @property
     def body_pending(self) -> bool:
         """Whether the request's body has not been read to its end."""
         return self._reading_body
@@ -326,7 +331,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         limits = self._lobby.limits
         if unread := self.transport.get_write_buffer_size():
             if unread != self._unread:  # slowly, but it reads
-                self._unread, self.quiet_since = unread, now
+                self._unread, self.quiet_since = unread, None
             elif self.overdue(now, limits.idle_s):
                 self.transport.abort()
         elif self._lingering_until is not None:

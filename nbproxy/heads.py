@@ -42,9 +42,7 @@ HOP_BY_HOP = frozenset(
 # A Connection field cannot nominate these away: what they mean is ours to say, or is for the recipient at the end.
 _NOT_NOMINABLE = HOP_BY_HOP | {b"host", b"close", b"content-type", b"content-encoding", b"expect"}
 
-_LENGTH_FIELD = frozenset([b"content-length"])
 _CODING_FIELD = frozenset([b"transfer-encoding"])
-_UPGRADE_FIELD = frozenset([b"upgrade"])
 
 Special = tuple[bytes, int, int, bytes]
 
@@ -88,8 +86,8 @@ class Head:
 
     def stated(self, name: bytes, value: bytes) -> bool:
         """Whether a special field has this value to the letter: nobody can read it otherwise."""
-        usual = (b": " + value + b"\r\n", b":" + value + b"\r\n")
-        return all(self.block[start + len(name) : end] in usual for key, start, end, _ in self.specials if key == name)
+        usual = b": " + value + b"\r\n"
+        return all(self.block[start + len(name) : end] == usual for key, start, end, _ in self.specials if key == name)
 
     @property
     def headers(self) -> Headers:
@@ -284,20 +282,19 @@ def onward(head: ResponseHead, request: RequestHead) -> tuple[bytes, Framing]:
     """A response's status line and field lines as they go on to the client (no Connection field yet, no empty
     line), and how the body is delimited there."""
     framing = _ONWARD.get((head.framing, request.minor), head.framing)
+    replace: dict[bytes, bytes] = {}
+    if head.status == 426:  # RFC 9110 §15.5.22
+        replace = {b"connection": b"Upgrade", b"upgrade": b", ".join(head.values(b"upgrade"))}
+    length = head.length if head.framing == "length" else head.would_be
+    if length is not None:
+        return restated(head, length, replace=replace), framing
     keep: frozenset[bytes] = frozenset()
-    if head.framing == "length":
-        return restated(head, head.length or 0), framing
-    if head.would_be is not None:
-        return restated(head, head.would_be), framing
     if framing == "chunked" or (head.framing == "none" and request.method == "HEAD" and request.minor):
-        keep |= _CODING_FIELD
-    if head.status == 426:
-        keep |= _UPGRADE_FIELD  # RFC 9110 §15.5.22
-    block = head.forwarded(keep=keep, replace={b"transfer-encoding": b"chunked"} if _CODING_FIELD & keep else None)
+        keep = _CODING_FIELD
+        replace[b"transfer-encoding"] = b"chunked"
+    block = head.forwarded(keep=keep, replace=replace)
     if head.framing == "close" and framing == "chunked":
         block += b"Transfer-Encoding: chunked\r\n"
-    if head.status == 426 and head.values(b"upgrade"):
-        block += b"Connection: Upgrade\r\n"
     return head.status_line + block, framing
 
 

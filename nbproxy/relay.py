@@ -238,11 +238,15 @@ class Relay:
 
     def _begin_answer(self, head: ResponseHead) -> bytes:
         """The head as it goes to the client."""
-        # Upstream's own close is told on: nobody is kept on a connection that its server meant to end.
-        keep = self._head.persistent and b"close" not in head.options and not self._unsent_body()
+        keep = self._head.persistent and not self._unsent_body() and not self._ends_with(head)
         lines, self._framing = answer_head(head, self._head, keep)
         self._keep = keep and self._framing != "close"
         return lines
+
+    def _ends_with(self, head: ResponseHead) -> bool:
+        """Upstream's own close is told on, so that nobody stays whom the server meant to go; but not to who is still
+        sending, or has sent another request."""
+        return b"close" in head.options and self._request_done and not self._client.ahead
 
     def on_whole(self, head: ResponseHead, body: bytes) -> None:
         """A whole answer at once: most are."""

@@ -164,9 +164,10 @@ class SearchExchange:
     async def _answer(self, body: bytes, trailers: bytes) -> None:
         context, settings = self._context, self._settings
         request = Request(self._head.method, self._head.target, self._head.headers, body)
-        plain = pipeline.plain_request(request, _HEAVY)
+        limit = context.limits.search_bytes
+        plain = pipeline.plain_request(request, _at_once(limit))
         if isinstance(plain, Alone):  # it may be too large for the event loop only
-            plain = await context.heavy.call(lambda: pipeline.plain_request(request, context.limits.search_bytes))
+            plain = await context.heavy.call(lambda: pipeline.plain_request(request, limit))
         found = plain if isinstance(plain, Alone) else await self._plan(plain)
         if isinstance(found, Alone):
             again = found.reason not in _ONCE
@@ -230,7 +231,7 @@ class SearchExchange:
         limit = self._context.limits.answer_bytes
         if coding is not None and content.codings(coding):
             with contextlib.suppress(content.TooLarge):
-                return content.decode(raw, coding, _HEAVY if limit is None else min(limit, _HEAVY))
+                return content.decode(raw, coding, _at_once(limit))
             return await self._context.heavy.call(lambda: content.decode(raw, coding, limit))
         return content.decode(raw, None, limit)
 
@@ -301,7 +302,7 @@ class SearchExchange:
         if self._over:
             return
         self._over = True
-        keep = self._head.persistent and b"close" not in head.options
+        keep = self._head.persistent and (b"close" not in head.options or self._client.ahead)
         lines = _restated(head, len(body), coding) if changed else restated(head, len(body))
         self._client.write(lines + persistence(self._head, keep) + b"\r\n" + body)
         self._draft.respond(head.status, lines.partition(b"\r\n")[2])
@@ -339,6 +340,11 @@ def _restated(head: ResponseHead, length: int, coding: bytes | None) -> bytes:
     if coding is None:
         return restated(head, length, _STALE | {b"content-encoding"})
     return restated(head, length, _STALE, {b"content-encoding": coding})
+
+
+def _at_once(limit: int | None) -> int:
+    """What may be unpacked on the event loop."""
+    return _HEAVY if limit is None else min(limit, _HEAVY)
 
 
 def _is_original(model: Reranker) -> bool:

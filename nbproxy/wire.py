@@ -86,19 +86,19 @@ class Chunked:
 
     :param limits: of its trailer section; chunk extensions are bounded by them too.
     :param nominated: fields that the Connection field names: they are of one hop in trailers too.
+    :param padded: blanks may stand behind a chunk's size, as many engines write them. It is framed anew.
     """
 
     __slots__ = ("_done", "_extras", "_limits", "_nominated", "_parser", "_pieces", "_tail", "_trailers")
 
-    def __init__(self, limits: Limits, nominated: frozenset[bytes] = frozenset()) -> None:
+    def __init__(self, limits: Limits, nominated: frozenset[bytes] = frozenset(), *, padded: bool = False) -> None:
         self._limits, self._nominated = limits, nominated
         self._pieces: list[bytes] = []
         self._trailers: list[tuple[bytes, bytes]] = []
         self._tail, self._done = b"", False
         self._extras = 0  # bytes that were neither data nor the usual few around them
         self._parser = httptools.HttpRequestParser(self)
-        # RFC 9112 §7.1.1: blanks before a chunk extension are legal; many engines pad the size itself.
-        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
+        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=padded)
         self._parser.feed_data(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
         self._trailers.clear()  # our own head's field came by the same callback
 
@@ -112,20 +112,16 @@ class Chunked:
         rest = self._feed(data)
         used = len(data) - len(rest or b"")
         self._extras += used - sum(map(len, self._pieces)) - _CHUNK_EXTRAS * len(self._pieces)
-        most = self._limits.head_bytes
+        most, fields = self._limits.head_bytes, self._limits.head_fields
         if most is not None and self._extras > most:
             raise limit_fault(431, f"chunk extensions and trailers are over {most} bytes")
+        if fields is not None and len(self._trailers) > fields:
+            raise limit_fault(431, f"the trailer section has over {fields} fields")
         self._extras = max(self._extras, 0)
         return self._pieces, rest
 
     def trailers(self) -> bytes:
-        """The trailer section's lines, without fields that may not stand there (RFC 9110 §6.5.1).
-
-        :raises ClientFault: there are too many.
-        """
-        most = self._limits.head_fields
-        if most is not None and len(self._trailers) > most:
-            raise limit_fault(431, f"the trailer section has over {most} fields")
+        """The trailer section's lines, without fields that may not stand there (RFC 9110 §6.5.1)."""
         gone = _NO_TRAILER | self._nominated
         return b"".join(b"%s: %s\r\n" % pair for pair in self._trailers if pair[0].lower() not in gone)
 
@@ -164,6 +160,7 @@ class _Reader:
     """What both readers share: the bytes in hand, and the body being read."""
 
     __slots__ = ("_body", "_data", "_partial", "_queue", "_scanned", "_state")
+    _padded = False
 
     def __init__(self) -> None:
         self._data = b""
@@ -210,7 +207,9 @@ class _Reader:
         elif head.framing == "close":
             self._state = "close"
         else:
-            self._body = Chunked(limits, head.options) if head.length is None else Counted(head.length)
+            self._body = (
+                Chunked(limits, head.options, padded=self._padded) if head.length is None else Counted(head.length)
+            )
             self._state = "framed"
 
     def _next_of_body(self) -> bytes | End | None:
@@ -344,6 +343,7 @@ class ResponseReader(_Reader):
     """Upstream's bytes as responses. ``expect`` says which request the next one answers."""
 
     __slots__ = ("_heads", "_limits", "_memo", "_memos", "_method")
+    _padded = True
 
     def __init__(self, limits: Limits = _ANSWERS, memos: Memos | None = None) -> None:
         super().__init__()
