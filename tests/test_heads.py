@@ -180,3 +180,57 @@ def test_the_answers_connection_field() -> None:
     assert persistence(request(), keep=True) == b""
     assert persistence(request(), keep=False) == b"Connection: close\r\n"
     assert persistence(request(minor=0), keep=True) == b"Connection: keep-alive\r\n"
+
+
+_ONLY_FIRST = pytest.mark.xfail(strict=True, reason="only the beginning of the list is looked at")
+
+
+@pytest.mark.parametrize(
+    ("offered", "forwarded"),
+    [
+        (b"websocket", b"websocket"),
+        (b"foo/2, bar", b"foo/2, bar"),
+        (b"h2c-14", None),
+        (b"\th2c", None),
+        pytest.param(b"websocket, h2c", b"websocket", marks=_ONLY_FIRST),
+        pytest.param(b", H2C ,", None, marks=_ONLY_FIRST),
+        pytest.param(b"HTTP/2.0", None, marks=_ONLY_FIRST),
+        pytest.param(b"h2", None, marks=_ONLY_FIRST),
+    ],
+)
+def test_no_other_http_is_offered_in_a_list_either(offered: bytes, forwarded: bytes | None) -> None:
+    """Else upstream could pick it, and what follows would pass us by unread."""
+    assert request(b"Host: a\r\nConnection: upgrade\r\nUpgrade: %b\r\n" % offered).upgrade == forwarded
+
+
+@pytest.mark.parametrize(
+    "host",
+    [b"", b"a", b"a:80", b"A-b_c.d~e", b"192.0.2.1:9", b"[::1]", b"[2001:db8::1]:80", b"a%C3%A9", b"!$&'()*+;=", b"a:"],
+)
+def test_a_host_that_the_grammar_knows_is_taken(host: bytes) -> None:
+    assert request(b"Host: " + host + b"\r\n").values(b"host") == [host]
+
+
+@pytest.mark.xfail(strict=True, reason="_frame returns before it has looked at the fields")
+@pytest.mark.parametrize(("status", "method"), [(200, "HEAD"), (304, "GET")])
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Content-Length: +5\r\n",
+        b"Transfer-Encoding: gzip\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+def test_an_ambiguous_response_without_a_body_is_refused_too(block: bytes, status: int, method: str) -> None:
+    with pytest.raises(UpstreamFault):
+        response(block, status, method=method)
+
+
+@pytest.mark.xfail(strict=True, reason="both go on as they came")
+@pytest.mark.parametrize(("status", "method"), [(200, "HEAD"), (304, "GET")])
+def test_a_bodiless_response_says_its_framing_once(status: int, method: str) -> None:
+    head = response(b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", status, method=method)
+    assert b"Content-Length" not in onward(head, RequestHead(method.encode(), b"/", 1, b"Host: a\r\n"))[0]
+    head = response(b"Content-Length: 5\r\nContent-Length: 5\r\n", status, method=method)
+    assert onward(head, RequestHead(method.encode(), b"/", 1, b"Host: a\r\n"))[0].count(b"Content-Length: 5") == 1

@@ -363,13 +363,22 @@ TRUNCATED = {
     "before the first chunk": answer(CHUNKED),
     "inside a chunk's size": answer(CHUNKED, body=b"5"),
     "inside a chunk": answer(CHUNKED, body=b"a\r\nhello"),
+    "inside a chunk, behind an empty line": answer(CHUNKED, body=b"a\r\nhi\r\n\r\n"),
+    "inside a chunk, behind CRLF": answer(CHUNKED, body=b"a\r\n\r\n"),
     "between chunks": answer(CHUNKED, body=b"5\r\nhello\r\n"),
     "before the last empty line": answer(CHUNKED, body=b"5\r\nhello\r\n0\r\n"),
     "inside the trailers": answer(CHUNKED, body=b"5\r\nhello\r\n0\r\nX: y\r\n"),
 }
 
 
-@pytest.mark.parametrize("raw", rows(TRUNCATED))
+_EMPTY_PIECE = "an empty piece is framed as the last chunk"
+TRUNCATED_NOT_YET = {
+    "inside a chunk, behind an empty line": _EMPTY_PIECE,
+    "inside a chunk, behind CRLF": _EMPTY_PIECE,
+}
+
+
+@pytest.mark.parametrize("raw", rows(TRUNCATED, TRUNCATED_NOT_YET))
 def test_a_truncated_answer_is_a_bad_gateway_or_seen_to_be_cut(
     session: nbproxy.Session, upstream: Scripted, raw: bytes
 ) -> None:

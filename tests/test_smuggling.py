@@ -382,6 +382,28 @@ def test_an_early_answer_leaves_the_rest_of_the_body_where_it_belongs(
     assert rest == [HIDDEN, NEXT]
 
 
+@pytest.mark.xfail(strict=True, reason="an empty piece is framed as the last chunk")
+def test_a_piece_that_ends_in_an_empty_line_does_not_end_the_body(session: nbproxy.Session, upstream: Scripted) -> None:
+    """Else what stands behind it in the chunk is upstream's next request."""
+    came = threading.Event()
+    bodies: list[bytes] = []
+
+    def handler(talk: Conversation) -> None:
+        raw = talk.until(b"ab\r\n\r\n")
+        came.set()
+        talk.buffer = raw + talk.buffer
+        bodies.append(talk.request()[1])
+        talk.send(ANSWER)
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(chunked(b"%x\r\nab\r\n\r\n" % (6 + len(HIDDEN))))
+        assert came.wait(TIMEOUT)
+        client.send(HIDDEN + b"\r\n0\r\n\r\n")
+        assert client.read().status == 200
+    assert bodies == [b"ab\r\n\r\n" + HIDDEN]
+
+
 @pytest.mark.xfail(strict=True, reason="relay._switch does not ask whether the request has ended (RFC 9110 §7.8)")
 def test_a_tunnel_begins_behind_the_whole_request_only(session: nbproxy.Session, upstream: Scripted) -> None:
     def handler(talk: Conversation) -> None:

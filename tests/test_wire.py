@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbproxy.errors import ClientFault, UpstreamFault
+from nbproxy.heads import RequestHead
 from nbproxy.settings import Limits
 from nbproxy.wire import End, RequestReader, ResponseReader, chunk, last_chunk
 
@@ -408,3 +409,26 @@ def test_what_looks_like_chunks_is_read_as_h11_reads_it_or_refused(body: bytes, 
     except h11.RemoteProtocolError:
         return
     assert ours == theirs
+
+
+@pytest.mark.xfail(strict=True, reason="httptools fed nothing gives an empty piece")
+def test_no_piece_of_a_body_is_empty() -> None:
+    """Framed anew, an empty piece would be the last chunk."""
+    reader = RequestReader(Limits())
+    reader.receive(chunked(b"9\r\nab\r\n\r\n"))
+    assert isinstance(reader.next(), RequestHead)
+    assert (reader.next(), reader.next()) == (b"ab\r\n\r\n", None)
+
+
+@pytest.mark.xfail(strict=True, reason="httptools fed nothing gives an empty piece")
+@given(st.lists(st.sampled_from([b"\r\n\r\n", b"\r\n", b"a", b"0\r\n\r\n"]), max_size=6), st.data())
+def test_every_piece_of_any_split_has_bytes(parts: list[bytes], data: Any) -> None:
+    body = b"".join(parts)
+    raw = chunked(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)) if body else chunked(b"0\r\n\r\n")
+    reader, pieces = RequestReader(Limits()), []
+    for begin, end in pairwise([0, *sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6))), len(raw)]):
+        reader.receive(raw[begin:end])
+        while (event := reader.next()) is not None:
+            pieces += [event] if isinstance(event, bytes) else []
+    assert b"".join(pieces) == body
+    assert all(pieces)
