@@ -23,7 +23,7 @@ from .wire import End, Memo, RequestReader
 
 HIGH_WATER = 1 << 18
 _AHEAD = 1 << 16
-_LINGER_S = 1.0
+_LINGER_S, _LINGER_MOST_S = 1.0, 30.0
 _RESET = struct.pack("ii", 1, 0)
 
 STATUS_TEXT = {
@@ -155,7 +155,8 @@ class ClientConnection(Watched, asyncio.Protocol):
         connection and could destroy the answer on its way (RFC 9112 §9.6)."""
         if self.gone or self._lingering_until is not None:
             return
-        self._lingering_until = self._now() + _LINGER_S
+        self._lingering_until = self._now() + _LINGER_S  # longer while it still sends, but not for ever
+        self._linger_end = self._now() + _LINGER_MOST_S
         if self._half_closed or self.transport.is_closing():
             self.transport.close()
             return
@@ -205,6 +206,7 @@ class ClientConnection(Watched, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._lingering_until is not None:
+            self._lingering_until = min(self._now() + _LINGER_S, self._linger_end)
             return
         if self._handler is None and not self.blocked and (head := self._reader.whole(data)) is not None:
             self.t0 = perf_counter()

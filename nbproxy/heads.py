@@ -271,17 +271,10 @@ def repaired(head: bytes) -> bytes:
     return head[:line] + _LOOSE_COLON.sub(rb"\1:", _FOLD.sub(b" ", head[line:]))
 
 
-# How a body goes on to the client, by how it came and by the client's minor version (RFC 9112 §6.1: no chunks in 1.0).
-_ONWARD: dict[tuple[Framing, int], Framing] = {
-    ("close", 1): "chunked",
-    ("chunked", 0): "close",
-}
-
-
 def onward(head: ResponseHead, request: RequestHead) -> tuple[bytes, Framing]:
     """A response's status line and field lines as they go on to the client (no Connection field yet, no empty
-    line), and how the body is delimited there."""
-    framing = _ONWARD.get((head.framing, request.minor), head.framing)
+    line), and how the body is delimited there: as it came, but that HTTP/1.0 has no chunks (RFC 9112 §6.1)."""
+    framing: Framing = "close" if head.framing == "chunked" and not request.minor else head.framing
     replace: dict[bytes, bytes] = {}
     if head.status == 426:  # RFC 9110 §15.5.22
         replace = {b"connection": b"Upgrade", b"upgrade": b", ".join(head.values(b"upgrade"))}
@@ -292,10 +285,7 @@ def onward(head: ResponseHead, request: RequestHead) -> tuple[bytes, Framing]:
     if framing == "chunked" or (head.framing == "none" and request.method == "HEAD" and request.minor):
         keep = _CODING_FIELD
         replace[b"transfer-encoding"] = b"chunked"
-    block = head.forwarded(keep=keep, replace=replace)
-    if head.framing == "close" and framing == "chunked":
-        block += b"Transfer-Encoding: chunked\r\n"
-    return head.status_line + block, framing
+    return head.status_line + head.forwarded(keep=keep, replace=replace), framing
 
 
 def answer_head(head: ResponseHead, request: RequestHead, keep: bool) -> tuple[bytes, Framing]:
@@ -305,7 +295,8 @@ def answer_head(head: ResponseHead, request: RequestHead, keep: bool) -> tuple[b
     if plain and head.plain_answer is not None:
         return head.plain_answer
     lines, framing = onward(head, request)
-    made = lines + persistence(request, keep and framing != "close") + b"\r\n", framing
+    field = persistence(request, keep) if framing != "close" or b"close" in head.options else b""
+    made = lines + field + b"\r\n", framing
     if plain:
         head.plain_answer = made
     return made
@@ -323,7 +314,7 @@ def restated(
 
 
 def persistence(request: RequestHead, keep: bool) -> bytes:
-    """The Connection field of an answer, where one is needed."""
-    if not keep:
-        return b"Connection: close\r\n"
-    return b"Connection: keep-alive\r\n" if request.minor == 0 else b""
+    """The Connection field of an answer, where one is needed: for what is not the version's default."""
+    if request.minor:
+        return b"" if keep else b"Connection: close\r\n"
+    return b"Connection: Keep-Alive\r\n" if keep else b""

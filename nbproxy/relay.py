@@ -86,7 +86,8 @@ class Relay:
     over = False
     _buffered = b""  # the part of the body that was read before, and is sent with the head
     _trailers = b""
-    _continued = False  # whether the client was told to go on
+    _continued = False  # whether we told the client to go on
+    _invited = False  # whether upstream did
     _connection: Connection | None = None
     _collected: list[bytes] | None = None  # the body of a request that is to be signed
     _request_done = False
@@ -95,6 +96,7 @@ class Relay:
     _tunnel = False
     _sides = 2  # of a tunnel, that have not ended
     _got_body = False
+    _closes = False  # whether upstream ends its connection with this answer
     _keep = False
     _framing: Framing = "none"
 
@@ -224,7 +226,7 @@ class Relay:
         if self._head.minor == 0 or (head.status == 100 and self._continued):
             return
         if head.status == 100:
-            self._continued = True
+            self._invited = True
         block = head.forwarded()
         self._client.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, block))
 
@@ -238,15 +240,16 @@ class Relay:
 
     def _begin_answer(self, head: ResponseHead) -> bytes:
         """The head as it goes to the client."""
-        keep = self._head.persistent and not self._unsent_body() and not self._ends_with(head)
+        self._closes = b"close" in head.options
+        keep = self._head.persistent and not self._unsent_body() and not self._tells_of_its_close()
         lines, self._framing = answer_head(head, self._head, keep)
         self._keep = keep and self._framing != "close"
         return lines
 
-    def _ends_with(self, head: ResponseHead) -> bool:
-        """Upstream's own close is told on, so that nobody stays whom the server meant to go; but not to who is still
-        sending, or has sent another request."""
-        return b"close" in head.options and self._request_done and not self._client.ahead
+    def _tells_of_its_close(self) -> bool:
+        """Upstream's own close is told on, so that nobody stays whom the server meant to go; but for a client that has
+        sent its next request already."""
+        return self._closes and not (self._request_done and self._client.ahead)
 
     def on_whole(self, head: ResponseHead, body: bytes) -> None:
         """A whole answer at once: most are."""
@@ -262,7 +265,9 @@ class Relay:
 
     def _unsent_body(self) -> bool:
         """The client waits for a 100 (Continue) that will not come: whether it will send its body, nobody knows."""
-        return self._head.expects_continue and not (self._continued or self._got_body or self._request_done)
+        return self._head.expects_continue and not (
+            self._continued or self._invited or self._got_body or self._request_done
+        )
 
     def _switch(self, head: ResponseHead) -> None:
         if not self._request_done or not self._head.offers(head.items(b"upgrade")):
@@ -288,7 +293,7 @@ class Relay:
         self._close_if_done()
 
     def _close_if_done(self) -> None:
-        if self._request_done or (self._unsent_body() and not self._keep):
+        if self._request_done or (not self._keep and (self._closes or self._unsent_body())):
             self._close()
 
     def on_flush(self) -> None:

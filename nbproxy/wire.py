@@ -89,13 +89,14 @@ class Chunked:
     :param padded: blanks may stand behind a chunk's size, as many engines write them. It is framed anew.
     """
 
-    __slots__ = ("_done", "_extras", "_limits", "_nominated", "_parser", "_pieces", "_tail", "_trailers")
+    __slots__ = ("_done", "_extras", "_inside", "_limits", "_nominated", "_parser", "_pieces", "_tail", "_trailers")
 
     def __init__(self, limits: Limits, nominated: frozenset[bytes] = frozenset(), *, padded: bool = False) -> None:
         self._limits, self._nominated = limits, nominated
         self._pieces: list[bytes] = []
         self._trailers: list[tuple[bytes, bytes]] = []
         self._tail, self._done = b"", False
+        self._inside = False  # behind a chunk's line: in its data, or behind the last one's
         self._extras = 0  # bytes that were neither data nor the usual few around them
         self._parser = httptools.HttpRequestParser(self)
         self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=padded)
@@ -106,7 +107,7 @@ class Chunked:
         """The content in ``data``, and the bytes behind the body's end (None: it has not ended).
 
         :raises ValueError: the chunks are malformed.
-        :raises ClientFault: what stands beside the data is over a limit.
+        :raises ClientFault: the trailer section is over a limit.
         """
         self._pieces = []
         rest = self._feed(data)
@@ -114,7 +115,9 @@ class Chunked:
         self._extras += used - sum(map(len, self._pieces)) - _CHUNK_EXTRAS * len(self._pieces)
         most, fields = self._limits.head_bytes, self._limits.head_fields
         if most is not None and self._extras > most:
-            raise limit_fault(431, f"chunk extensions and trailers are over {most} bytes")
+            if not self._inside and not self._done:
+                raise ValueError(f"chunk extensions are over {most} bytes")
+            raise limit_fault(431, f"the trailer section is over {most} bytes")
         if fields is not None and len(self._trailers) > fields:
             raise limit_fault(431, f"the trailer section has over {fields} fields")
         self._extras = max(self._extras, 0)
@@ -140,6 +143,8 @@ class Chunked:
         return None
 
     def _parse(self, data: bytes) -> None:
+        if not data:  # httptools would give an empty piece out, which is another's last chunk
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -150,7 +155,14 @@ class Chunked:
         self._trailers.append((name, value))
 
     def on_body(self, data: bytes) -> None:
-        self._pieces.append(data)
+        if data:
+            self._pieces.append(data)
+
+    def on_chunk_header(self) -> None:
+        self._inside = True
+
+    def on_chunk_complete(self) -> None:
+        self._inside = False
 
     def on_message_complete(self) -> None:
         self._done = True
@@ -425,8 +437,8 @@ class ResponseReader(_Reader):
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk (RFC 9112 §7.1). ``data`` must not be empty: that would end the body."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    """One chunk (RFC 9112 §7.1); none for no data, as an empty one would end the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
 def last_chunk(trailers: bytes = b"") -> bytes:
