@@ -85,6 +85,24 @@ def serve(
     no_record: Annotated[bool, typer.Option("--no-record", help="Keep the recording in memory only.")] = False,
     deadline: Annotated[float, typer.Option(help="Seconds a search may wait for the model.")] = 5.0,
     drain: Annotated[float, typer.Option(min=0, help="Seconds that open exchanges have at the end.")] = 5.0,
+    timeout: Annotated[float, typer.Option(help="Seconds between bytes from the search engine.")] = 30.0,
+    verify: Annotated[bool, typer.Option(help="Check the search engine's certificate.")] = True,
+    ca: Annotated[Path | None, typer.Option(help="A file of authorities to check it by.")] = None,
+    cert: Annotated[Path | None, typer.Option(help="A client certificate.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its key, if it is not in the same file.")] = None,
+    fingerprint: Annotated[
+        str | None, typer.Option(help="SHA-256 that the certificate, or its CA's, must have.")
+    ] = None,
+    auth: Annotated[
+        str | None,
+        typer.Option(envvar="NBPROXY_AUTH", help="user:password, an API key, or a scheme and credentials."),
+    ] = None,
+    headers: Annotated[
+        list[str] | None, typer.Option("--header", help="'Name: value' on every request upstream; may be repeated.")
+    ] = None,
+    host_header: Annotated[
+        str, typer.Option(help="Host as it goes upstream: upstream (its own) or preserve.")
+    ] = "upstream",
     as_json: Json = False,
 ) -> None:
     """Put a reranking, recording proxy in front of a search engine, until Ctrl-C.
@@ -103,9 +121,13 @@ def serve(
       nbproxy serve http://localhost:9200 --host 0.0.0.0 --allow-host search.team.example
 
       nbproxy serve https://search.example.com --model cross-encoder/ms-marco-MiniLM-L6-v2 --field title --field body
+
+      NBPROXY_AUTH=elastic:secret nbproxy serve https://localhost:9200 --fingerprint AB:CD:…
     """
     if record is not None and no_record:
         raise typer.BadParameter("--record and --no-record exclude each other")
+    if key is not None and cert is None:
+        raise typer.BadParameter("--key goes with --cert")
     allowed = _host_names(allow_hosts or [])
     options = {
         "host": host,
@@ -116,6 +138,14 @@ def serve(
         "record": False if no_record else record,
         "deadline": deadline,
         "drain": drain,
+        "timeout": timeout,
+        "verify": verify,
+        "ca": ca,
+        "cert": (str(cert), str(key)) if cert and key else cert and str(cert),
+        "fingerprint": fingerprint,
+        "auth": _auth(auth),
+        "headers": dict(map(_field, headers or [])) or None,
+        "host_header": host_header,
     }
     _until_signalled(lambda: _started(upstream, options, allowed, as_json))
 
@@ -195,6 +225,21 @@ def main() -> None:
 
 
 # -- what the commands share
+
+
+def _auth(text: str | None) -> tuple[str, str] | str | None:
+    """``user:password``; what has a space says its scheme itself, what has no colon is an API key."""
+    if text is None or " " in text or ":" not in text:
+        return text
+    user, _, password = text.partition(":")
+    return user, password
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise typer.BadParameter(f"--header is 'Name: value', not {text!r}")
+    return name.strip(), value.strip()
 
 
 def _console(**options: Any) -> Console:
