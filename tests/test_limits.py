@@ -300,6 +300,22 @@ def large(start: Start, upstream: Scripted) -> nbproxy.Session:
     return start(upstream.url, model="original", limits=Limits(idle_s=SOON))
 
 
+@pytest.mark.xfail(strict=True, reason="the next request is taken however much of the answers waits")
+@pytest.mark.parametrize("target", [b"/", b"/books/_search?q=red"])
+def test_who_asks_on_without_reading_is_not_answered_on(
+    start: Start, upstream: Scripted, later: Callable[..., None], target: bytes
+) -> None:
+    """Pipelined requests wait while answers do."""
+    body = json.dumps({"hits": {"hits": [{"_id": "1", "_index": "b", "_source": {"title": "x" * 60_000}}]}}).encode()
+    seen = upstream.answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    session = start(upstream.url, model="original", limits=Limits(idle_s=SOON))
+    with Client(session.url) as client:
+        client.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target * 1000)
+        for _ in range(5):
+            later(session)
+        assert len(seen) < 500  # 60 kB each; sockets hold some MB
+
+
 LARGE = 30_000_000
 LARGE_SEARCH = b"POST /books/_search HTTP/1.1\r\nHost: a\r\n%bContent-Length: 100\r\n\r\n" + search_of(100)
 
