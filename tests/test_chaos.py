@@ -300,6 +300,54 @@ def test_who_leaves_while_a_model_scores_is_recorded(start: Start, json_upstream
     assert session.frame.reranked.tolist() == [False, True]
 
 
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+
+
+@both
+@pytest.mark.parametrize(
+    "who",
+    [
+        "client resets",
+        "client closes",
+        "upstream resets",
+        pytest.param(
+            "upstream closes", marks=pytest.mark.xfail(strict=True, reason="both ends have ended, none closes")
+        ),
+        "stop",
+    ],
+)
+def test_a_tunnel_ends_on_both_sides(start: Start, upstream: Scripted, who: str) -> None:
+    ended = threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.send(SWITCH)
+        talk.exactly(4)
+        if who.startswith("upstream"):
+            talk.reset() if who.endswith("resets") else talk.close()
+        else:
+            talk.closed()
+        ended.set()
+
+    upstream.handler = handler
+    session = start(upstream.url, drain=0)
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        talk.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+        assert talk.head() == SWITCH
+        talk.send(b"ping")
+        if who == "stop":
+            session.stop()
+        elif who.startswith("client"):
+            client.reset() if who.endswith("resets") else client.close()
+        assert ended.wait(TIMEOUT)
+        if not who.startswith("client"):
+            assert client.rest() == b""
+    assert settled(session, lambda: len(session.frame) == 1)
+    assert session.frame.status.tolist() == [101]
+    assert who == "stop" or settled(session, lambda: tasks_of(session) == 0)
+
+
 @both
 def test_pipelined_and_half_closed_is_answered_in_order(start: Start, upstream: Scripted) -> None:
     def handler(talk: Conversation) -> None:

@@ -369,6 +369,18 @@ def test_a_slow_upload_is_not_upstreams_fault(start: Start, upstream: Scripted) 
         assert slow.read(b"PUT").status == 200
 
 
+@pytest.mark.parametrize("target", [b"/", b"/books/_search"])
+def test_who_waits_for_a_100_waits_no_longer_than_for_an_answer(
+    start: Start, upstream: Scripted, target: bytes
+) -> None:
+    upstream.handler = lambda talk: (talk.head(), talk.closed(), None)[2]
+    session = start(upstream.url, timeout=Timeouts(connect=2, read=SOON), limits=Limits(body_s=None))
+    with Client(session.url) as client:
+        client.send(b"PUT %b HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n" % target)
+        assert client.read(b"PUT").status == 504
+        assert client.rest() == b""
+
+
 def test_without_a_limit_on_upstreams_silence(start: Start, upstream: Scripted, later: Callable[..., None]) -> None:
     go = threading.Event()
     upstream.handler = lambda talk: (talk.request(), go.wait(TIMEOUT), talk.send(OK), talk.closed(), None)[4]
