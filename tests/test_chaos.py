@@ -310,9 +310,7 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: e
         "client resets",
         "client closes",
         "upstream resets",
-        pytest.param(
-            "upstream closes", marks=pytest.mark.xfail(strict=True, reason="both ends have ended, none closes")
-        ),
+        pytest.param("upstream closes", marks=pytest.mark.xfail(strict=True, reason="nobody closes")),
         "stop",
     ],
 )
