@@ -85,7 +85,7 @@ def test_stopping_while_nothing_moves(
         if b"/large" in head:
             talk.send(full, *[b"x" * 1_000_000] * 1000)
         elif b"_search" in head:
-            talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ONE), ONE))
+            talk.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(ONE), ONE))
         elif b"/upload" in head:
             talk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1000)
             go.wait(TIMEOUT)
