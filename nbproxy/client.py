@@ -198,7 +198,9 @@ class ClientConnection(Watched, asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else None
         self._now = asyncio.get_running_loop().time
-        if not self._lobby.admit(self):
+        if self._lobby.stopping:  # accepted in the last moment
+            self.transport.abort()
+        elif not self._lobby.admit(self):
             self.answer(
                 503, error_body(ClientFault("too many connections", status=503, type="nbproxy_limit")), keep=False
             )

@@ -271,10 +271,15 @@ def repaired(head: bytes) -> bytes:
     return head[:line] + _LOOSE_COLON.sub(rb"\1:", _FOLD.sub(b" ", head[line:]))
 
 
-def onward(head: ResponseHead, request: RequestHead) -> tuple[bytes, Framing]:
+def onward(head: ResponseHead, request: RequestHead, *, more: bool = False) -> tuple[bytes, Framing]:
     """A response's status line and field lines as they go on to the client (no Connection field yet, no empty
-    line), and how the body is delimited there: as it came, but that HTTP/1.0 has no chunks (RFC 9112 §6.1)."""
-    framing: Framing = "close" if head.framing == "chunked" and not request.minor else head.framing
+    line), and how the body is delimited there: as it came, but that HTTP/1.0 has no chunks (RFC 9112 §6.1), and that
+    what only upstream's end would end is chunked for a client that has sent ``more`` requests already."""
+    framing = head.framing
+    if framing == "chunked" and not request.minor:
+        framing = "close"
+    elif framing == "close" and request.minor and more:
+        framing = "chunked"
     replace: dict[bytes, bytes] = {}
     if head.status == 426:  # RFC 9110 §15.5.22
         replace = {b"connection": b"Upgrade", b"upgrade": b", ".join(head.values(b"upgrade"))}
@@ -285,16 +290,19 @@ def onward(head: ResponseHead, request: RequestHead) -> tuple[bytes, Framing]:
     if framing == "chunked" or (head.framing == "none" and request.method == "HEAD" and request.minor):
         keep = _CODING_FIELD
         replace[b"transfer-encoding"] = b"chunked"
-    return head.status_line + head.forwarded(keep=keep, replace=replace), framing
+    block = head.forwarded(keep=keep, replace=replace)
+    if head.framing == "close" and framing == "chunked":
+        block += b"Transfer-Encoding: chunked\r\n"
+    return head.status_line + block, framing
 
 
-def answer_head(head: ResponseHead, request: RequestHead, keep: bool) -> tuple[bytes, Framing]:
+def answer_head(head: ResponseHead, request: RequestHead, *, keep: bool, more: bool = False) -> tuple[bytes, Framing]:
     """A response's head as it goes on to the client, whole, and how the body is delimited there. ``keep``: the
-    client's connection stays open."""
-    plain = keep and request.plain
+    client's connection stays open. ``more``: see :func:`onward`."""
+    plain = keep and request.plain and head.framing != "close"
     if plain and head.plain_answer is not None:
         return head.plain_answer
-    lines, framing = onward(head, request)
+    lines, framing = onward(head, request, more=more)
     field = persistence(request, keep) if framing != "close" or b"close" in head.options else b""
     made = lines + field + b"\r\n", framing
     if plain:

@@ -170,6 +170,7 @@ class Relay:
             if head.framing == "chunked":
                 connection.write(last_chunk(self._trailers))
             self._request_done = True
+        if self._whole or self._unsent_body():
             connection.expect_answer()
 
     def _outbound(self) -> bytes:
@@ -192,6 +193,7 @@ class Relay:
         if self._discarding or self._connection is None:
             return
         self._replayable = False
+        self._connection.expect_nothing()
         self._connection.write(chunk(data) if self._head.framing == "chunked" else data)
 
     def on_body_end(self, trailers: bytes) -> None:
@@ -240,16 +242,14 @@ class Relay:
 
     def _begin_answer(self, head: ResponseHead) -> bytes:
         """The head as it goes to the client."""
-        self._closes = b"close" in head.options
-        keep = self._head.persistent and not self._unsent_body() and not self._tells_of_its_close()
-        lines, self._framing = answer_head(head, self._head, keep)
+        # Upstream's own end is told on, so that nobody stays whom the server meant to go; but not to a client that has
+        # sent its next request already.
+        self._closes = b"close" in head.options or head.framing == "close"
+        more = self._request_done and self._client.ahead
+        keep = self._head.persistent and not self._unsent_body() and (more or not self._closes)
+        lines, self._framing = answer_head(head, self._head, keep=keep, more=more)
         self._keep = keep and self._framing != "close"
         return lines
-
-    def _tells_of_its_close(self) -> bool:
-        """Upstream's own close is told on, so that nobody stays whom the server meant to go; but for a client that has
-        sent its next request already."""
-        return self._closes and not (self._request_done and self._client.ahead)
 
     def on_whole(self, head: ResponseHead, body: bytes) -> None:
         """A whole answer at once: most are."""

@@ -54,7 +54,7 @@ class Server:
         """Accept nobody, let exchanges in flight end for at most ``drain`` seconds, drop the rest."""
         self.stopping = True
         if self._listening is not None:
-            self._listening.close()
+            await _accept_no_more(self._listening)
         end = time.monotonic() + drain
         while self._clients and time.monotonic() < end:
             for client in [client for client in self._clients if client.idle]:
@@ -177,6 +177,17 @@ class Server:
                 f"no model is called {name.decode('latin-1')!r} here; known: {known}", type="nbproxy_unknown_model"
             )
         return replace(settings, model=model)
+
+
+async def _accept_no_more(listening: asyncio.Server) -> None:
+    """Close the listening side. Plain asyncio accepts in tasks, and a task that comes after the closing leaves its
+    connection half made: so first nothing new, then those tasks, then the closing."""
+    for listener in listening.sockets:
+        with contextlib.suppress(RuntimeError, ValueError, NotImplementedError):
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    listening.close()
 
 
 def bind(host: str, port: int | None) -> socket.socket:

@@ -74,6 +74,7 @@ class Session(LiveSettings, Recorded):
         self._thread = LoopThread(f"nbproxy-{options.name}")
         self._thread.start()
         SWITCH_INTERVAL.acquire()
+        self._quick = True  # whether the interpreter switches threads as often as we need it
         try:
             self._open(options)
         except BaseException:
@@ -387,7 +388,11 @@ class Session(LiveSettings, Recorded):
             if self._state in ("stopping", "stopped"):
                 return
             self._state = "stopping"
-            self._shut(drain)
+            try:
+                self._shut(drain)
+            except BaseException:  # an interrupt: no more patience, but nothing is left behind
+                self._shut(0)
+                raise
 
     def _shut(self, drain: float) -> None:
         if hasattr(self, "_server"):
@@ -396,7 +401,9 @@ class Session(LiveSettings, Recorded):
         self._thread.stop(_STOP_MARGIN_S)
         self._close_listener()
         self._recorder.close(seal=drain > 0, timeout=_STOP_MARGIN_S + drain)  # at an exit, nothing is sealed
-        SWITCH_INTERVAL.release()
+        if self._quick:
+            self._quick = False
+            SWITCH_INTERVAL.release()
         if self._panel is not None:
             self._panel.close()
         for file in (self._token_file, self._note):

@@ -83,9 +83,15 @@ class Connection(Watched, asyncio.Protocol):
             self.transport.write(data)
 
     def expect_answer(self) -> None:
-        """The request is sent: upstream has so long from now."""
+        """It is upstream's turn: it has so long from now."""
         self._due = True
         self._await()
+
+    def expect_nothing(self) -> None:
+        """It is the client's turn: upstream owes nothing yet, unless it has begun to answer, or takes no bytes."""
+        if self._due:
+            self._due = False
+            self.awaited = self.answered and not self.ended
 
     def _await(self) -> None:
         if not self.ended and not self._tunnel:

