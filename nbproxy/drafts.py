@@ -45,6 +45,7 @@ class Body:
         return self.size > self.limit
 
 
+_NO_SETTINGS = Settings()
 NOTHING = Body()  # of an exchange without one; nobody adds to it
 
 
@@ -78,6 +79,7 @@ class Draft:
     part: None = None
     rankings: tuple[Ranking, ...] = ()
     _identity: tuple[int, str] | None = None
+    _model: tuple[str | None, str | None] | None = None
 
     def __init__(
         self,
@@ -167,14 +169,25 @@ class Draft:
     def total_ms(self) -> float | None:
         return None if self.ended_at is None else (self.ended_at - self.t0) * 1e3
 
+    @property
+    def model(self) -> tuple[str | None, str | None]:
+        """Name and fingerprint of the model that served when it began."""
+        if self._model is not None:
+            return self._model
+        model = self.settings.model
+        return (None, None) if model is None else (model.name, model.fingerprint)
+
+    def let_go(self) -> Draft:
+        """Without what only its course needed: a view's memory of it must not keep a model."""
+        if self.settings is not _NO_SETTINGS:
+            self._model, self.settings = self.model, _NO_SETTINGS
+        return self
+
     def exchange(self) -> Exchange:
         """Frozen; once it has ended."""
-        model, request, response = self.settings.model, self.request, self.response
-        fields: dict[str, Any] = {"model": None, "model_fingerprint": None}
-        if model is not None:
-            fields = {"model": model.name, "model_fingerprint": model.fingerprint}
-        if self.more:
-            fields.update(self.more)
+        request, response = self.request, self.response
+        model, fingerprint = self.model
+        fields: dict[str, Any] = {"model": model, "model_fingerprint": fingerprint, **(self.more or {})}
         return Exchange(
             exchange_id=self.exchange_id,
             started=self.started,

@@ -325,7 +325,7 @@ class Recorder:
             self._count(rows)
             self.exchanges += sum(row.part is None for row in rows)
             newest = [row for row in rows if row.route != "own"][-RING:]
-            self._ring.extend(row if isinstance(row, Draft) else without_bodies(row) for row in newest)
+            self._ring.extend(row.let_go() if isinstance(row, Draft) else without_bodies(row) for row in newest)
         finally:
             for one in taken:
                 if isinstance(one, threading.Event):
