@@ -124,8 +124,8 @@ def plain_batch(drafts: Sequence[Draft], rooms: Rooms | None = None) -> Any:
         "status": [draft.status for draft in drafts],
         "request_headers": _mapped(recorded_lines, [head.block for head in heads]),
         "response_headers": _mapped(recorded_lines, blocks),
-        **_bodies("request", "bytes_in", [draft.request for draft in drafts]),
-        **_bodies("response", "bytes_out", [draft.response for draft in drafts]),
+        **_bodies("request", "bytes_in", [draft.sent_body or NOTHING for draft in drafts]),
+        **_bodies("response", "bytes_out", [draft.got_body or NOTHING for draft in drafts]),
         "upstream_ms": pa.array((answered - sent) * 1e3, from_pandas=True),
         "total_ms": pa.array((ended - t0) * 1e3),
         **_models(drafts),
@@ -161,7 +161,9 @@ def _bodies(which: str, total: str, bodies: Sequence[Body]) -> dict[str, Any]:
         n = len(bodies)
         return {f"{which}_body": [None] * n, f"{which}_truncated": pa.repeat(False, n), total: [0] * n}
     return {
-        f"{which}_body": [body.bytes() for body in bodies],
+        f"{which}_body": [
+            body.first or None if body.others is None and body.size <= body.limit else body.bytes() for body in bodies
+        ],
         f"{which}_truncated": [body.size > body.limit for body in bodies],
         total: [body.size for body in bodies],
     }

@@ -62,6 +62,9 @@ class Context:
     shadowing: Callable[..., None] | None = None
     heads: Memo[RequestHead] = field(default_factory=Memo)
 
+    def __post_init__(self) -> None:
+        self.record = self.sink.append  # one object for all drafts
+
     def close(self) -> None:
         """Let the workers' threads end."""
         for worker in (self.heavy, self.views, self.loads):

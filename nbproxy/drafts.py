@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from .exchange import Exchange, Route, id_texts, new_exchange_ids
@@ -19,38 +20,47 @@ KEPT_OF_A_BODY = 65_536
 WHOLE = math.inf
 
 
-class Body:
+class Body(msgspec.Struct, gc=False, eq=False):
     """A body's pieces by reference, until ``limit`` bytes are there, and its true size."""
 
-    __slots__ = ("limit", "pieces", "size")
-
-    def __init__(self, limit: float = KEPT_OF_A_BODY) -> None:
-        self.pieces: list[bytes] = []
-        self.limit, self.size = limit, 0
+    limit: float = KEPT_OF_A_BODY
+    size: int = 0
+    first: bytes = b""
+    others: list[bytes] | None = None
 
     def add(self, data: bytes) -> None:
-        if self.size < self.limit:
-            self.pieces.append(data)
+        if not self.size:
+            self.first = data
+        elif self.size < self.limit:
+            if self.others is None:
+                self.others = []
+            self.others.append(data)
         self.size += len(data)
 
     def bytes(self) -> bytes | None:
         """Its first ``limit`` bytes; None for an empty body."""
-        if not self.pieces:
-            return None
-        kept = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
-        return kept[: int(self.limit)] if self.truncated else kept
+        kept = self.first if self.others is None else b"".join([self.first, *self.others])
+        return (kept[: int(self.limit)] if self.truncated else kept) or None
 
     @property
     def truncated(self) -> bool:
         return self.size > self.limit
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory."""
+        return len(self.first) + sum(map(len, self.others or ()))
 
 
 _NO_SETTINGS = Settings()
 NOTHING = Body()  # of an exchange without one; nobody adds to it
 
 
-class Draft:
+class Draft(msgspec.Struct, gc=False, eq=False):
     """An unfinished :class:`Exchange`. What it notes are references; nothing is converted before it has ended.
+
+    The garbage collector does not look at it (nothing that it refers to refers to it): thousands that wait for the
+    recorder would make it go through all of the kernel's objects again and again.
 
     :param record: takes the draft when it has ended.
     :param settings: the reference that it took at its start.
@@ -61,9 +71,15 @@ class Draft:
     :ivar weight: bytes of bodies that it holds, once it has ended.
     """
 
+    record: Callable[[Draft], None]
+    client: str | None
+    head: RequestHead
+    settings: Settings
+    route: Route
+    t0: float
     keep: tuple[float, float] = (KEPT_OF_A_BODY, KEPT_OF_A_BODY)
-    request: Body = NOTHING
-    response: Body = NOTHING
+    sent_body: Body | None = None
+    got_body: Body | None = None
     dialect: str | None = None
     index: str | None = None
     status: int | None = None
@@ -76,30 +92,18 @@ class Draft:
     error: str | None = None
     more: dict[str, Any] | None = None
     weight: int = 0
+    identity: tuple[int, str] | None = None
+    served_by: tuple[str | None, str | None] | None = None
     part: None = None
     rankings: tuple[Ranking, ...] = ()
-    _identity: tuple[int, str] | None = None
-    _model: tuple[str | None, str | None] | None = None
-
-    def __init__(
-        self,
-        record: Callable[[Draft], None],
-        client: str | None,
-        head: RequestHead,
-        settings: Settings,
-        route: Route,
-        t0: float,
-    ) -> None:
-        self._record = record
-        self.client, self.head, self.settings, self.route, self.t0 = client, head, settings, route, t0
 
     # -- what happens
 
     def received(self, data: bytes) -> None:
         """A piece of the request's body."""
-        if self.request is NOTHING:
-            self.request = Body(self.keep[0])
-        self.request.add(data)
+        if self.sent_body is None:
+            self.sent_body = Body(self.keep[0])
+        self.sent_body.add(data)
 
     def sent(self) -> None:
         """The first byte went upstream."""
@@ -114,9 +118,9 @@ class Draft:
 
     def returned(self, data: bytes) -> None:
         """A piece of the answer's body."""
-        if self.response is NOTHING:
-            self.response = Body(self.keep[1])
-        self.response.add(data)
+        if self.got_body is None:
+            self.got_body = Body(self.keep[1])
+        self.got_body.add(data)
 
     def answered(self) -> None:
         """The answer's last byte came from upstream."""
@@ -131,10 +135,8 @@ class Draft:
         if self.ended_at is None:
             self.ended_at = perf_counter()
             self.error = error
-            self.weight = self.request.size + self.response.size
-            if self.weight > KEPT_OF_A_BODY:
-                self.weight = sum(map(len, [*self.request.pieces, *self.response.pieces]))
-            self._record(self)
+            self.weight = (self.sent_body.held if self.sent_body else 0) + (self.got_body.held if self.got_body else 0)
+            self.record(self)
 
     # -- what it was
 
@@ -150,16 +152,24 @@ class Draft:
     @property
     def identified(self) -> bool:
         """Whether somebody has asked for its id."""
-        return self._identity is not None
+        return self.identity is not None
 
     def _identified(self) -> tuple[int, str]:
-        if self._identity is None:
+        if self.identity is None:
             begin = start_times([self])
-            self._identity = int(begin[0]), id_texts(new_exchange_ids(begin))[0]
-        return self._identity
+            self.identity = int(begin[0]), id_texts(new_exchange_ids(begin))[0]
+        return self.identity
 
     def identify(self, started: int, exchange_id: str) -> None:
-        self._identity = started, exchange_id
+        self.identity = started, exchange_id
+
+    @property
+    def request(self) -> Body:
+        return self.sent_body or NOTHING
+
+    @property
+    def response(self) -> Body:
+        return self.got_body or NOTHING
 
     @property
     def upstream_ms(self) -> float | None:
@@ -172,15 +182,15 @@ class Draft:
     @property
     def model(self) -> tuple[str | None, str | None]:
         """Name and fingerprint of the model that served when it began."""
-        if self._model is not None:
-            return self._model
+        if self.served_by is not None:
+            return self.served_by
         model = self.settings.model
         return (None, None) if model is None else (model.name, model.fingerprint)
 
     def let_go(self) -> Draft:
         """Without what only its course needed: a view's memory of it must not keep a model."""
         if self.settings is not _NO_SETTINGS:
-            self._model, self.settings = self.model, _NO_SETTINGS
+            self.served_by, self.settings = self.model, _NO_SETTINGS
         return self
 
     def exchange(self) -> Exchange:

@@ -157,7 +157,7 @@ class Server:
 
     def _draft(self, client: ClientConnection, head: RequestHead, route: Route) -> Draft:
         context = self.context
-        return Draft(context.sink.append, client.peer, head, context.settings, route, client.t0)
+        return Draft(context.record, client.peer, head, context.settings, route, client.t0)
 
     def _dialect_of(self, method: str, target: str) -> Dialect | None:
         for dialect in self.context.dialects:
