@@ -8,7 +8,9 @@ drafts come as they are, and their heads and targets are redacted here.
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -17,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from .drafts import NOTHING, Body, Draft, start_times
-from .exchange import Exchange, id_texts, new_exchange_ids
+from .exchange import Exchange, new_exchange_ids
 from .frames import BODY, FRAME_COLUMNS, HITS_COLUMNS, TIME, Column, schema
 from .ranking import Ranking
 from .redact import redact_head, redact_target
@@ -26,7 +28,6 @@ FRAME_SCHEMA = schema(FRAME_COLUMNS)
 HITS_SCHEMA = schema(HITS_COLUMNS)
 
 _MORE = attrgetter("more")
-SHOWN = 256  # so many of the newest rows are kept for views
 _RENAMED = {"request_headers": "request_head", "response_headers": "response_head"}
 Failures = (
     ValueError,
@@ -61,21 +62,29 @@ class Room:
     keeps has its room for itself; the next gets another."""
 
     def __init__(self) -> None:
-        self._bytes = io.BytesIO()
+        self._free: deque[io.BytesIO] = deque(maxlen=4)  # or still in use: the writer is a few batches behind
 
-    def array(self, values: Sequence[bytes | None]) -> Any:
+    def array(self, values: Sequence[bytes | memoryview | None]) -> Any:
         """An array of ``BODY``."""
         lengths = np.fromiter([len(value or b"") for value in values], dtype=np.int64, count=len(values))
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        try:
-            self._bytes.seek(0)
-            self._bytes.writelines(filter(None, values))
-        except BufferError:  # in use
-            self._bytes = io.BytesIO()
-            self._bytes.writelines(filter(None, values))
+        memory = self._memory()
+        memory.writelines(filter(None, values))
+        self._free.append(memory)
         known = pa.array([value is not None for value in values]).buffers()[1]
-        data = pa.py_buffer(self._bytes.getbuffer()[: offsets[-1]])
+        data = pa.py_buffer(memory.getbuffer()[: offsets[-1]])
         return pa.Array.from_buffers(BODY.arrow, len(values), [known, pa.py_buffer(offsets), data])
+
+    def _memory(self) -> io.BytesIO:
+        for _ in range(len(self._free)):
+            memory = self._free.popleft()
+            memory.seek(0)
+            try:
+                memory.write(b"")
+                return memory
+            except BufferError:
+                self._free.append(memory)
+        return io.BytesIO()
 
 
 class Rooms(dict[str, Room]):
@@ -129,25 +138,18 @@ def plain_batch(drafts: Sequence[Draft], rooms: Rooms | None = None) -> Any:
         "upstream_ms": pa.array((answered - sent) * 1e3, from_pandas=True),
         "total_ms": pa.array((ended - t0) * 1e3),
         **_models(drafts),
-        "reranked": pa.repeat(False, n),
+        "reranked": [False] * n,
         "reason": [draft.reason for draft in drafts],
         "error": [draft.error for draft in drafts],
     }
-    missing = {
-        name: [None] * n if column is BODY else pa.nulls(n, column.arrow)
-        for name, column in FRAME_COLUMNS.items()
-        if name not in columns
-    }
-    return _batch({**columns, **missing}, FRAME_COLUMNS, FRAME_SCHEMA, rooms)
+    nothing = [None] * n
+    return _batch({name: columns.get(name, nothing) for name in FRAME_COLUMNS}, FRAME_COLUMNS, FRAME_SCHEMA, rooms)
 
 
 def _identities(drafts: Sequence[Draft]) -> dict[str, Any]:
-    """The ids, fixed for those that views may ask about: they show the newest."""
+    """The ids that they have already, or new ones."""
     started = start_times(drafts)
     ids = new_exchange_ids(started)
-    for draft, begin, one in zip(drafts[-SHOWN:], started[-SHOWN:].tolist(), id_texts(ids[-SHOWN:]), strict=True):
-        if not draft.identified:
-            draft.identify(begin, one)
     for place in [place for place, draft in enumerate(drafts) if draft.identified]:
         started[place] = drafts[place].started
         ids[place] = np.frombuffer(drafts[place].exchange_id.encode(), dtype=np.uint8)
@@ -159,7 +161,7 @@ def _identities(drafts: Sequence[Draft]) -> dict[str, Any]:
 def _bodies(which: str, total: str, bodies: Sequence[Body]) -> dict[str, Any]:
     if all([body is NOTHING for body in bodies]):  # noqa: C419 - a list is faster
         n = len(bodies)
-        return {f"{which}_body": [None] * n, f"{which}_truncated": pa.repeat(False, n), total: [0] * n}
+        return {f"{which}_body": [None] * n, f"{which}_truncated": [False] * n, total: [0] * n}
     return {
         f"{which}_body": [
             body.first or None if body.others is None and body.size <= body.limit else body.bytes() for body in bodies
@@ -243,10 +245,26 @@ def _array(values: Sequence[Any], column: Column) -> Any:
     """An Arrow array; the slow way only if one of the values does not fit."""
     if isinstance(values, pa.Array):
         return values
+    if len(values) > 1 and values.count(values[0]) == len(values) and isinstance(values[0], _PLAIN_VALUES):
+        return _repeated(values[0], len(values), column.arrow)
     try:
         return pa.array(values, column.arrow)
     except Failures:
         return pa.array([_fitting(value, column.arrow) for value in values], column.arrow)
+
+
+_PLAIN_VALUES = str | int | None  # not floats, of which one may be a NaN, nor what has no hash
+
+
+@lru_cache(maxsize=256)
+def _repeated(value: Any, n: int, kind: Any) -> Any:
+    """The same ``n`` times: so are most columns of most batches."""
+    if value is None:
+        return pa.nulls(n, kind)
+    try:
+        return pa.repeat(pa.scalar(value, kind), n)
+    except Failures:
+        return pa.repeat(pa.scalar(_fitting(value, kind), kind), n)
 
 
 def _fitting(value: Any, kind: Any) -> Any:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Protocol
 
@@ -102,6 +103,12 @@ class ClientConnection(Watched, asyncio.Protocol):
         if not self.gone and not self.transport.is_closing():
             self.quiet_since = None
             self.transport.write(data)
+
+    def write_all(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """The same for several, put together by the system rather than by us where they are large."""
+        if not self.gone and not self.transport.is_closing():
+            self.quiet_since = None
+            self.transport.writelines(pieces)
 
     def hold(self, held: bool) -> None:
         """The handler takes no more of the body for now, or does again."""

@@ -25,10 +25,10 @@ class Body(msgspec.Struct, gc=False, eq=False):
 
     limit: float = KEPT_OF_A_BODY
     size: int = 0
-    first: bytes = b""
-    others: list[bytes] | None = None
+    first: bytes | memoryview = b""
+    others: list[bytes | memoryview] | None = None
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         if not self.size:
             self.first = data
         elif self.size < self.limit:
@@ -40,7 +40,8 @@ class Body(msgspec.Struct, gc=False, eq=False):
     def bytes(self) -> bytes | None:
         """Its first ``limit`` bytes; None for an empty body."""
         kept = self.first if self.others is None else b"".join([self.first, *self.others])
-        return (kept[: int(self.limit)] if self.truncated else kept) or None
+        kept = kept[: int(self.limit)] if self.truncated else kept
+        return (kept if isinstance(kept, bytes) else kept.tobytes()) or None
 
     @property
     def truncated(self) -> bool:
@@ -116,7 +117,7 @@ class Draft(msgspec.Struct, gc=False, eq=False):
     def respond_as(self, head: ResponseHead) -> None:
         self.status, self.response_block = head.status, head.block
 
-    def returned(self, data: bytes) -> None:
+    def returned(self, data: bytes | memoryview) -> None:
         """A piece of the answer's body."""
         if self.got_body is None:
             self.got_body = Body(self.keep[1])

@@ -50,9 +50,9 @@ class Fetch:
         if self._limit is not None and self._size > self._limit:
             self._settle(None, reusable=False)
 
-    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+    def on_whole(self, head: ResponseHead, body: bytes | memoryview) -> None:
         self.on_head(head)
-        self.on_data(body)
+        self.on_data(bytes(body))
         self.on_end(b"")
 
     def on_end(self, _trailers: bytes) -> None:

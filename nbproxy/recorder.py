@@ -5,7 +5,9 @@ Laws:
 - :meth:`Recorder.append` is all that the loop pays: one append to a deque, no lock, no copy. It never blocks,
   raises, or waits for the disk. If the writer falls so far behind that ``BACKLOG_ROWS`` rows or
   ``BACKLOG_BYTES`` of bodies wait, new rows are dropped and counted.
-- What comes is a reference (an ended ``Draft``); it becomes columns on the thread, many at once.
+- What comes is a reference (an ended ``Draft``). Plain ones become columns on the loop, ``SLICE_ROWS`` at once: two
+  threads that want the interpreter cost each other more than the work. Serialising and writing is the thread's, and
+  whatever runs code of others.
 - The thread writes 100 ms after the first row that waits, or when 16 MiB of bodies wait, one batch a time; what was
   written survives ``kill -9``. With nothing to write it sleeps.
 - Nothing is stored before it is redacted. If the user's ``redact`` fails, all that it might have removed is
@@ -24,6 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,11 +34,12 @@ import pandas as pd
 import platformdirs
 
 from . import frames
-from .batches import SHOWN, Rooms, Row, all_plain, hits_batch, rows_batch
+from .batches import Rooms, Row, all_plain, hits_batch, plain_batch, rows_batch
 from .drafts import Draft
 from .errors import ConfigError, NbproxyError
 from .exchange import Exchange
-from .finishing import OnError, Redact, finish, late, without_bodies, without_credentials
+from .finishing import OnError, Redact, finish, late
+from .newest import Newest
 from .ranking import Ranking
 from .segments import HITS, ROLL_BYTES, ROWS, Log, Table, read_row, shrink, size_of
 from .warn import warn
@@ -43,8 +47,9 @@ from .warn import warn
 FLUSH_S = 0.1
 FLUSH_ROWS = 4096
 FLUSH_BYTES = 16 * 2**20
-RING = SHOWN
-BUSY_ROWS = 64  # with so many rows waiting a full stream is not sealed yet …
+RING = 256
+SLICE_ROWS, SLICE_BYTES = 256, 2 * 2**20  # half a millisecond of the loop
+BUSY_ITEMS, BUSY_BYTES = 64, 2**20  # with so much waiting a full stream is not sealed yet …
 ROLLED_SHARE = 4  # … until what waits to be is a fourth of the limit
 BACKLOG_ROWS = 65_536
 BACKLOG_BYTES = 256 * 2**20
@@ -76,7 +81,14 @@ class Late(NamedTuple):
     weight: int = 0
 
 
-_Item = Row | Late | threading.Event  # an event is a barrier: set once all before it is written
+class Built(NamedTuple):
+    """Rows that are columns already."""
+
+    batch: Any
+    weight: int
+
+
+_Item = Row | Late | Built | threading.Event  # an event is a barrier: set once all before it is written
 
 
 class Recorder:
@@ -116,8 +128,12 @@ class Recorder:
         self._settled = 0  # bytes in sealed files
         self._rows, self._hits = self._tables(roll_bytes)
         self._pending: deque[_Item] = deque()
+        self._plain: deque[Draft] = deque()  # those that are not built yet
+        self._plain_weight = 0
+        self._gate = threading.Lock()  # what leaves ``_plain`` is in ``_pending`` before anybody else's is
+        self._rooms = Rooms()
         self._rows_batch = partial(rows_batch, rooms=Rooms())
-        self._ring: deque[Row] = deque(maxlen=RING)
+        self._newest = Newest(RING)
         self._wake, self._hurry, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._came = self._went = self._refused = self._unfit = 0
         self._failing = self._closing = self._sealing = self._finished = False
@@ -136,19 +152,46 @@ class Recorder:
             self._count([row])
             return
         self._came += row.weight
-        self._pending.append(row)
+        if self._redact is None and isinstance(row, Draft) and row.more is None:
+            self._plain.append(row)
+            self._plain_weight += row.weight
+            if len(self._plain) >= SLICE_ROWS or self._plain_weight >= SLICE_BYTES:
+                self._build()
+        else:
+            self._hand_over(row)
         if not self._awake:
             self._awake = True
             self._wake.set()
         if waiting > FLUSH_BYTES and not self._hurry.is_set():
             self._hurry.set()
 
+    def _build(self) -> None:
+        with self._gate:
+            drafts = self._taken_out()
+            try:
+                built = Built(plain_batch(drafts, self._rooms), sum(draft.weight for draft in drafts))
+            except Exception:  # the thread finds which of them spoils it
+                self._pending.extend(drafts)
+            else:
+                self._pending.append(built)
+                self._wrote(drafts, built.batch)
+
+    def _taken_out(self) -> list[Draft]:
+        self._plain_weight = 0
+        return [self._plain.popleft() for _ in range(len(self._plain))]
+
+    def _hand_over(self, *items: _Item) -> None:
+        """To the thread, behind what has come before; from any thread."""
+        with self._gate:
+            self._pending.extend(self._taken_out())
+            self._pending.extend(items)
+
     def append_ranking(
         self, exchange_id: str, part: int | None, query_id: str | None, query: str | None, ranking: Ranking
     ) -> None:
         """Take a ranking that came after its exchange (a shadow's, a replay's); from any thread."""
         if not self._closing and len(self._pending) < BACKLOG_ROWS:
-            self._pending.append(Late(late(exchange_id, part, query_id, query, ranking)))
+            self._hand_over(Late(late(exchange_id, part, query_id, query, ranking)))
             self._wake.set()
 
     # --- what others call
@@ -168,8 +211,7 @@ class Recorder:
 
         Does not wait: an exchange is in after 100 ms, or after :meth:`flush`.
         """
-        rows = list(self._ring)[::-1][: max(n, 0)]  # copied in one step of the interpreter, whoever appends
-        return [without_bodies(without_credentials(row.exchange())) if isinstance(row, Draft) else row for row in rows]
+        return self._newest.exchanges(min(n, RING))
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything that was appended before is in :meth:`frame` and :meth:`hits`.
@@ -182,7 +224,7 @@ class Recorder:
         if os.getpid() != self._pid or threading.current_thread() is self._thread:
             return False
         done = threading.Event()
-        self._pending.append(done)
+        self._hand_over(done)
         self._wake.set()
         self._hurry.set()
         end = None if timeout is None else time.monotonic() + timeout
@@ -294,13 +336,18 @@ class Recorder:
         self._drain()
 
     def _drain(self) -> None:
+        self._hand_over()
         while self._pending:
             self._write(self._take())
+
+    @property
+    def _busy(self) -> bool:
+        return len(self._pending) > BUSY_ITEMS or self._came - self._went > BUSY_BYTES
 
     def _tidy(self) -> None:
         """Seal what was left for later."""
         for table in (self._rows, self._hits):
-            while table.log is not None and table.log.rolled and len(self._pending) <= BUSY_ROWS:
+            while table.log is not None and table.log.rolled and not self._busy:
                 self._seal(table, table.log.seal_rolled)
 
     def _take(self) -> list[_Item]:
@@ -315,21 +362,35 @@ class Recorder:
         return taken
 
     def _write(self, taken: Sequence[_Item]) -> None:
-        """One batch of each table, and then the barriers that stood among the rows."""
+        """What was taken, in order, and then the barriers that stood among the rows."""
         try:
-            rows = self._completed([one for one in taken if isinstance(one, Row)])
-            lates = self._completed([one.carrier for one in taken if isinstance(one, Late)])
-            self._store(self._rows, self._built(self._rows_batch, rows))
-            ranked = [row for row in rows if row.rankings]
-            self._store(self._hits, self._built(hits_batch, [*ranked, *lates]))
-            self._count(rows)
-            self.exchanges += sum(row.part is None for row in rows)
-            newest = [row for row in rows if row.route != "own"][-RING:]
-            self._ring.extend(row.let_go() if isinstance(row, Draft) else without_bodies(row) for row in newest)
+            for built, items in groupby(taken, lambda item: isinstance(item, Built)):
+                write = self._write_built if built else self._write_rows
+                write(list(items))  # type: ignore[arg-type]
         finally:
             for one in taken:
                 if isinstance(one, threading.Event):
                     one.set()
+
+    def _write_built(self, items: Sequence[Built]) -> None:
+        self._store(self._rows, [item.batch for item in items])
+
+    def _write_rows(self, items: Sequence[Row | Late | threading.Event]) -> None:
+        """One batch of each table."""
+        rows = self._completed([one for one in items if isinstance(one, Row)])
+        lates = self._completed([one.carrier for one in items if isinstance(one, Late)])
+        batches = self._built(self._rows_batch, rows)
+        self._store(self._rows, batches)
+        ranked = [row for row in rows if row.rankings]
+        self._store(self._hits, self._built(hits_batch, [*ranked, *lates]))
+        with self._gate:
+            self._wrote(rows, batches[0] if len(batches) == 1 and batches[0].num_rows == len(rows) else None)
+
+    def _wrote(self, rows: Sequence[Row], batch: Any = None) -> None:
+        """They are written, or will be."""
+        self._count(rows)
+        self.exchanges += sum(row.part is None for row in rows)
+        self._newest.add(rows, batch)
 
     def _completed(self, rows: Sequence[Row]) -> list[Row]:
         """As they are stored. Drafts that have nothing of their own stay drafts, unless the user's ``redact`` must see
@@ -368,10 +429,7 @@ class Recorder:
                 self._attempt(table, lambda batch=batch: table.write(batch))  # type: ignore[misc]
         log = table.log
         if log is not None and log.full:
-            if (
-                len(self._pending) > BUSY_ROWS
-                and log.rolled * self._roll < (self._limit or LIMIT_BYTES) // ROLLED_SHARE
-            ):
+            if self._busy and log.rolled * self._roll < (self._limit or LIMIT_BYTES) // ROLLED_SHARE:
                 self._attempt(table, log.roll)  # compressing would cost the traffic
             else:
                 self._seal(table, log.seal)

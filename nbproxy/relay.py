@@ -18,7 +18,7 @@ from .errors import ClientFault, HttpFault, UpstreamFault, UpstreamTimeout
 from .heads import Framing, RequestHead, ResponseHead, answer_head
 from .messages import Headers, Request
 from .upstream import Connection
-from .wire import chunk, last_chunk
+from .wire import LARGE, chunk, last_chunk
 
 SAFE = frozenset(["GET", "HEAD", "OPTIONS", "TRACE"])
 _OURS = frozenset([b"x-nbproxy", b"x-nbproxy-model", b"http2-settings"])
@@ -251,16 +251,19 @@ class Relay:
         self._keep = keep and self._framing != "close"
         return lines
 
-    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+    def on_whole(self, head: ResponseHead, body: bytes | memoryview) -> None:
         """A whole answer at once: most are."""
         draft = self._draft
         draft.answered_at, draft.status, draft.response_block = perf_counter(), head.status, head.block
         self.answering = self._response_done = True
         lines = self._begin_answer(head)
-        if body:
+        if isinstance(body, memoryview):
             draft.returned(body)
-            lines += body
-        self._client.write(lines)
+            self._client.write_all((lines, body))
+        else:
+            if body:
+                draft.returned(body)
+            self._client.write(lines + body)
         self._close_if_done()
 
     def _unsent_body(self) -> bool:
@@ -299,9 +302,11 @@ class Relay:
     def on_flush(self) -> None:
         """Write what has come together."""
         if self._out:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._out.clear()
-            self._client.write(data)
+            out, self._out = self._out, []
+            if len(out) > 1 and sum(map(len, out)) >= LARGE:
+                self._client.write_all(out)
+            else:
+                self._client.write(out[0] if len(out) == 1 else b"".join(out))
             if self._client.blocked and self._connection is not None and not self._response_done:
                 self._connection.hold(True)
 

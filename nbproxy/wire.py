@@ -46,6 +46,8 @@ class End:
         self.trailers = trailers
 
 
+LARGE = 1 << 13  # bytes that it pays not to copy
+
 H = TypeVar("H", bound=Head)
 
 
@@ -370,8 +372,9 @@ class ResponseReader(_Reader):
         if method != self._method:
             self._method, self._memo = method, self._memos["HEAD" if method == "HEAD" else ""]
 
-    def whole(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+    def whole(self, data: bytes) -> tuple[ResponseHead, bytes | memoryview] | None:
         """The response that ``data`` is, head and body, if it is one, whole and final, of a body whose length is known.
+        A large body is a view into ``data``: to copy it costs more than all else.
 
         :raises UpstreamFault: its head cannot be read.
         """
@@ -385,7 +388,7 @@ class ResponseReader(_Reader):
         if head.length != len(data) - end or head.status < 200:
             return None
         self._state = "end"
-        return head, data[end:]
+        return head, data[end:] if len(data) < LARGE else memoryview(data)[end:]
 
     def next(self) -> ResponseHead | bytes | End | None:
         """The next event; None: more bytes are needed.

@@ -71,7 +71,8 @@ class Timed:
 
 
 def watch(session: nbproxy.Session) -> None:
-    session._context.sink = Timed(session._context.sink)
+    timed = Timed(session._context.sink)
+    session._context.sink, session._context.record = timed, timed.append
 
 
 def watched_us(session: nbproxy.Session) -> float:
