@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import queue
 import sys
 import threading
@@ -30,6 +31,17 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()  # type: ignore[no-any-return]
 
 
+_PR_SET_TIMERSLACK = 29
+
+
+def sharpen_timers() -> None:
+    """Let this thread's waits end when they should: Linux adds up to 50 µs to each (prctl(2), PR_SET_TIMERSLACK), which
+    is five times what the wait for the interpreter takes."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0)
+
+
 class LoopThread:
     """An event loop that runs on a thread of its own until it is stopped."""
 
@@ -50,6 +62,7 @@ class LoopThread:
         except BaseException as error:
             self._started.set_exception(error)
             return
+        sharpen_timers()
         loop.call_soon(self._started.set_result, loop)
         try:
             loop.run_forever()
@@ -236,10 +249,10 @@ class SwitchInterval:
 
     With the default of 5 ms a proxy on a background thread falls from thousands to some fifty requests a second
     when the main thread runs pure Python: each time the loop gives the GIL up around a system call, it waits 5 ms
-    to get it back (the convoy effect).
+    to get it back (the convoy effect). A hundredth of that, with :func:`sharpen_timers`, keeps three fourths of them.
     """
 
-    def __init__(self, seconds: float = 1e-4) -> None:
+    def __init__(self, seconds: float = 1e-5) -> None:
         self._seconds, self._users, self._before, self._lock = seconds, 0, 0.0, threading.Lock()
 
     def acquire(self) -> None:

@@ -150,7 +150,7 @@ def _identities(drafts: Sequence[Draft]) -> dict[str, Any]:
     """The ids that they have already, or new ones."""
     started = start_times(drafts)
     ids = new_exchange_ids(started)
-    for place in [place for place, draft in enumerate(drafts) if draft.identified]:
+    for place in [place for place, draft in enumerate(drafts) if draft.identity is not None]:
         started[place] = drafts[place].started
         ids[place] = np.frombuffer(drafts[place].exchange_id.encode(), dtype=np.uint8)
     offsets = pa.py_buffer(np.arange(0, 36 * len(drafts) + 1, 36, dtype=np.int64))
@@ -174,8 +174,11 @@ def _bodies(which: str, total: str, bodies: Sequence[Body]) -> dict[str, Any]:
 def _models(drafts: Sequence[Draft]) -> dict[str, Any]:
     if all([draft.settings.model is None for draft in drafts]):  # noqa: C419 - a list is faster
         return {}
-    names, fingerprints = zip(*[draft.model for draft in drafts], strict=True)
-    return {"model": names, "model_fingerprint": fingerprints}
+    models = [draft.settings.model for draft in drafts]
+    return {
+        "model": [model and model.name for model in models],
+        "model_fingerprint": [model and model.fingerprint for model in models],
+    }
 
 
 def _mapped(convert: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:

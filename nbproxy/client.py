@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Protocol
 
@@ -67,8 +67,8 @@ class Lobby(Protocol):
     def stopping(self) -> bool: ...
     def admit(self, client: ClientConnection) -> bool: ...
     def dismiss(self, client: ClientConnection) -> None: ...
-    def dispatch(self, client: ClientConnection, head: RequestHead) -> None:
-        """Give the request to a handler, by :meth:`ClientConnection.hand_over`."""
+    def destination(self, head: RequestHead) -> Callable[[ClientConnection, RequestHead], None]:
+        """Who gives such a request to a handler, by :meth:`ClientConnection.hand_over`; remembered on the head."""
         ...
 
     def refused(self, client: ClientConnection, fault: HttpFault, head: RequestHead) -> None: ...
@@ -219,7 +219,9 @@ class ClientConnection(Watched, asyncio.Protocol):
             return
         if self._handler is None and not self.blocked and (head := self._reader.whole(data)) is not None:
             self.t0 = perf_counter()
-            self._begin(head)
+            self._dispatch(head)
+            if self._handler is not None:
+                self._handler.on_body_end(b"")
             return
         if self._tunnel is not None:
             self._tunnel.on_tunnel_data(data)
@@ -233,15 +235,9 @@ class ClientConnection(Watched, asyncio.Protocol):
             self.quiet_since = None  # a head has so long from its first byte; empty lines before it do not count
         self._adjust()
 
-    def _begin(self, head: RequestHead) -> None:
-        """A whole request without a body."""
-        self._dispatch(head)
-        if self._handler is not None:
-            self._handler.on_body_end(b"")
-
     def _dispatch(self, head: RequestHead) -> None:
         try:
-            self._lobby.dispatch(self, head)
+            (head.destination or self._lobby.destination(head))(self, head)
         except HttpFault as fault:
             self._refuse(fault, head)
         except Exception as error:  # a bug of ours must not leave a client without an answer

@@ -53,7 +53,6 @@ class Body(msgspec.Struct, gc=False, eq=False):
         return len(self.first) + sum(map(len, self.others or ()))
 
 
-_NO_SETTINGS = Settings()
 NOTHING = Body()  # of an exchange without one; nobody adds to it
 
 
@@ -94,7 +93,6 @@ class Draft(msgspec.Struct, gc=False, eq=False):
     more: dict[str, Any] | None = None
     weight: int = 0
     identity: tuple[int, str] | None = None
-    served_by: tuple[str | None, str | None] | None = None
     part: None = None
     rankings: tuple[Ranking, ...] = ()
 
@@ -136,33 +134,34 @@ class Draft(msgspec.Struct, gc=False, eq=False):
         if self.ended_at is None:
             self.ended_at = perf_counter()
             self.error = error
-            self.weight = (self.sent_body.held if self.sent_body else 0) + (self.got_body.held if self.got_body else 0)
+            if (body := self.got_body) is not None:
+                self.weight = body.size if body.size <= body.limit else body.held
+            if (body := self.sent_body) is not None:
+                self.weight += body.size if body.size <= body.limit else body.held
             self.record(self)
 
     # -- what it was
 
     @property
     def exchange_id(self) -> str:
-        return self._identified()[1]
+        """Fixed by the first who asks; else when it is recorded."""
+        return self._identity()[1]
 
     @property
     def started(self) -> int:
         """Epoch microseconds of the request's first byte."""
-        return self._identified()[0]
+        return self._identity()[0]
 
-    @property
-    def identified(self) -> bool:
-        """Whether somebody has asked for its id."""
-        return self.identity is not None
+    def identified(self) -> Draft:
+        """With its id fixed."""
+        self._identity()
+        return self
 
-    def _identified(self) -> tuple[int, str]:
+    def _identity(self) -> tuple[int, str]:
         if self.identity is None:
             begin = start_times([self])
             self.identity = int(begin[0]), id_texts(new_exchange_ids(begin))[0]
         return self.identity
-
-    def identify(self, started: int, exchange_id: str) -> None:
-        self.identity = started, exchange_id
 
     @property
     def request(self) -> Body:
@@ -180,25 +179,15 @@ class Draft(msgspec.Struct, gc=False, eq=False):
     def total_ms(self) -> float | None:
         return None if self.ended_at is None else (self.ended_at - self.t0) * 1e3
 
-    @property
-    def model(self) -> tuple[str | None, str | None]:
-        """Name and fingerprint of the model that served when it began."""
-        if self.served_by is not None:
-            return self.served_by
-        model = self.settings.model
-        return (None, None) if model is None else (model.name, model.fingerprint)
-
-    def let_go(self) -> Draft:
-        """Without what only its course needed: a view's memory of it must not keep a model."""
-        if self.settings is not _NO_SETTINGS:
-            self.served_by, self.settings = self.model, _NO_SETTINGS
-        return self
-
     def exchange(self) -> Exchange:
         """Frozen; once it has ended."""
         request, response = self.request, self.response
-        model, fingerprint = self.model
-        fields: dict[str, Any] = {"model": model, "model_fingerprint": fingerprint, **(self.more or {})}
+        model = self.settings.model
+        fields: dict[str, Any] = {
+            "model": model and model.name,
+            "model_fingerprint": model and model.fingerprint,
+            **(self.more or {}),
+        }
         return Exchange(
             exchange_id=self.exchange_id,
             started=self.started,

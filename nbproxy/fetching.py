@@ -33,8 +33,7 @@ class Fetch:
 
     def send(self, connection: Connection, method: str, data: bytes) -> None:
         self._connection = connection
-        connection.begin(self, method, data)
-        connection.expect_answer()
+        connection.begin(self, method, data, due=True)
 
     def on_interim(self, head: ResponseHead) -> None:
         pass

@@ -299,7 +299,7 @@ def onward(head: ResponseHead, request: RequestHead, *, more: bool = False) -> t
 def answer_head(head: ResponseHead, request: RequestHead, *, keep: bool, more: bool = False) -> tuple[bytes, Framing]:
     """A response's head as it goes on to the client, whole, and how the body is delimited there. ``keep``: the
     client's connection stays open. ``more``: see :func:`onward`."""
-    plain = keep and request.plain and head.framing != "close"
+    plain = keep and request.plain and head.framing != "close" and b"close" not in head.options
     if plain and head.plain_answer is not None:
         return head.plain_answer
     lines, framing = onward(head, request, more=more)

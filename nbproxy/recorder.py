@@ -38,18 +38,20 @@ from .batches import Rooms, Row, all_plain, hits_batch, plain_batch, rows_batch
 from .drafts import Draft
 from .errors import ConfigError, NbproxyError
 from .exchange import Exchange
-from .finishing import OnError, Redact, finish, late
+from .finishing import OnError, Redact, finish, late, without_credentials
 from .newest import Newest
 from .ranking import Ranking
 from .segments import HITS, ROLL_BYTES, ROWS, Log, Table, read_row, shrink, size_of
 from .warn import warn
 
 FLUSH_S = 0.1
+IDLE_S = 0.5  # with nothing to write there is time to seal
 FLUSH_ROWS = 4096
+HURRY_ITEMS = 4  # slices
 FLUSH_BYTES = 16 * 2**20
 RING = 256
 SLICE_ROWS, SLICE_BYTES = 256, 2 * 2**20  # half a millisecond of the loop
-BUSY_ITEMS, BUSY_BYTES = 64, 2**20  # with so much waiting a full stream is not sealed yet …
+BUSY_ROWS, BUSY_BYTES = 256, 4 * 2**20  # while so much comes in 100 ms a full stream is not sealed yet …
 ROLLED_SHARE = 4  # … until what waits to be is a fourth of the limit
 BACKLOG_ROWS = 65_536
 BACKLOG_BYTES = 256 * 2**20
@@ -82,9 +84,10 @@ class Late(NamedTuple):
 
 
 class Built(NamedTuple):
-    """Rows that are columns already."""
+    """Rows that are columns already: a record batch, or, where there is a file, its bytes."""
 
     batch: Any
+    data: Any
     weight: int
 
 
@@ -137,7 +140,7 @@ class Recorder:
         self._wake, self._hurry, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._came = self._went = self._refused = self._unfit = 0
         self._failing = self._closing = self._sealing = self._finished = False
-        self._warned = self._awake = False
+        self._warned = self._awake = self._busy = False
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"nbproxy-recorder-{session_id}", daemon=True)
         self._thread.start()
@@ -169,12 +172,18 @@ class Recorder:
         with self._gate:
             drafts = self._taken_out()
             try:
-                built = Built(plain_batch(drafts, self._rooms), sum(draft.weight for draft in drafts))
+                batch = plain_batch(drafts, self._rooms)
             except Exception:  # the thread finds which of them spoils it
                 self._pending.extend(drafts)
-            else:
-                self._pending.append(built)
-                self._wrote(drafts, built.batch)
+                return
+            # Serialised here, where nobody else wants the interpreter; the thread has but one call to make.
+            data = None if self._rows.log is None else batch.serialize()
+            self._pending.append(Built(None if data else batch, data, sum(draft.weight for draft in drafts)))
+            self._count(drafts)
+            self.exchanges += len(drafts)
+            self._newest.add_batch(batch)
+        if len(self._pending) >= HURRY_ITEMS:
+            self._hurry.set()
 
     def _taken_out(self) -> list[Draft]:
         self._plain_weight = 0
@@ -300,7 +309,7 @@ class Recorder:
 
     def _run(self) -> None:
         while not self._closing:
-            self._wake.wait()
+            self._wake.wait(None if self._tidied else IDLE_S)
             self._hurry.wait(FLUSH_S)
             self._wake.clear()
             self._hurry.clear()
@@ -336,18 +345,20 @@ class Recorder:
         self._drain()
 
     def _drain(self) -> None:
+        rows, size = self.exchanges, self._went
         self._hand_over()
         while self._pending:
             self._write(self._take())
+        self._busy = self.exchanges - rows > BUSY_ROWS or self._went - size > BUSY_BYTES
 
     @property
-    def _busy(self) -> bool:
-        return len(self._pending) > BUSY_ITEMS or self._came - self._went > BUSY_BYTES
+    def _tidied(self) -> bool:
+        return not any(table.log is not None and table.log.rolled for table in (self._rows, self._hits))
 
     def _tidy(self) -> None:
-        """Seal what was left for later."""
+        """Seal what was left for later, one stream at a time."""
         for table in (self._rows, self._hits):
-            while table.log is not None and table.log.rolled and not self._busy:
+            if table.log is not None and table.log.rolled and not self._busy:
                 self._seal(table, table.log.seal_rolled)
 
     def _take(self) -> list[_Item]:
@@ -373,24 +384,32 @@ class Recorder:
                     one.set()
 
     def _write_built(self, items: Sequence[Built]) -> None:
-        self._store(self._rows, [item.batch for item in items])
+        for batch, data, _ in items:
+            if data is None:
+                self._store(self._rows, [batch])
+            else:
+                self._attempt(self._rows, partial(self._rows.write_serialized, data))
+        self._roll_or_seal(self._rows)
 
     def _write_rows(self, items: Sequence[Row | Late | threading.Event]) -> None:
         """One batch of each table."""
         rows = self._completed([one for one in items if isinstance(one, Row)])
         lates = self._completed([one.carrier for one in items if isinstance(one, Late)])
+        drafts_only = all(isinstance(row, Draft) for row in rows)
+        if not drafts_only:
+            rows = [row.identified() if isinstance(row, Draft) else row for row in rows]
         batches = self._built(self._rows_batch, rows)
         self._store(self._rows, batches)
         ranked = [row for row in rows if row.rankings]
         self._store(self._hits, self._built(hits_batch, [*ranked, *lates]))
         with self._gate:
-            self._wrote(rows, batches[0] if len(batches) == 1 and batches[0].num_rows == len(rows) else None)
-
-    def _wrote(self, rows: Sequence[Row], batch: Any = None) -> None:
-        """They are written, or will be."""
-        self._count(rows)
-        self.exchanges += sum(row.part is None for row in rows)
-        self._newest.add(rows, batch)
+            self._count(rows)
+            self.exchanges += sum(row.part is None for row in rows)
+            if drafts_only:
+                for batch in batches:
+                    self._newest.add_batch(batch)
+            else:
+                self._newest.add([_exchange(row) for row in rows[-RING:]])
 
     def _completed(self, rows: Sequence[Row]) -> list[Row]:
         """As they are stored. Drafts that have nothing of their own stay drafts, unless the user's ``redact`` must see
@@ -426,7 +445,10 @@ class Recorder:
     def _store(self, table: Table, batches: Sequence[Any]) -> None:
         for batch in batches:
             if batch.num_rows:
-                self._attempt(table, lambda batch=batch: table.write(batch))  # type: ignore[misc]
+                self._attempt(table, partial(table.write, batch))
+        self._roll_or_seal(table)
+
+    def _roll_or_seal(self, table: Table) -> None:
         log = table.log
         if log is not None and log.full:
             if self._busy and log.rolled * self._roll < (self._limit or LIMIT_BYTES) // ROLLED_SHARE:
@@ -486,6 +508,10 @@ class Recorder:
             self._warned = True
             warn(frames.warning_for(ids))
         return frames.to_frame(frames.without_ids(table, ids), columns)
+
+
+def _exchange(row: Row) -> Exchange:
+    return without_credentials(row.exchange()) if isinstance(row, Draft) else row
 
 
 def _roll_bytes(limit: int | None) -> int:

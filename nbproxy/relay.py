@@ -13,7 +13,7 @@ from typing import Any
 
 from .client import ClientConnection, error_body
 from .context import Context
-from .drafts import Draft
+from .drafts import Body, Draft
 from .errors import ClientFault, HttpFault, UpstreamFault, UpstreamTimeout
 from .heads import Framing, RequestHead, ResponseHead, answer_head
 from .messages import Headers, Request
@@ -163,15 +163,12 @@ class Relay:
                 return
         else:
             data = head.outbound = head.outbound or self._outbound()
-        self._connection = connection
-        self._draft.sent()
-        connection.begin(self, head.method, data)
-        if self._whole:
-            if head.framing == "chunked":
-                connection.write(last_chunk(self._trailers))
-            self._request_done = True
-        if self._whole or self._unsent_body():
-            connection.expect_answer()
+        self._connection, self._request_done = connection, self._whole
+        if self._draft.sent_at is None:
+            self._draft.sent_at = perf_counter()
+        connection.begin(self, head.method, data, due=self._whole or self._unsent_body())
+        if self._whole and head.framing == "chunked":
+            connection.write(last_chunk(self._trailers))
 
     def _outbound(self) -> bytes:
         """What goes upstream first: the head, and what there is of the body."""
@@ -253,17 +250,20 @@ class Relay:
 
     def on_whole(self, head: ResponseHead, body: bytes | memoryview) -> None:
         """A whole answer at once: most are."""
-        draft = self._draft
+        draft, known = self._draft, head.plain_answer
         draft.answered_at, draft.status, draft.response_block = perf_counter(), head.status, head.block
         self.answering = self._response_done = True
-        lines = self._begin_answer(head)
-        if isinstance(body, memoryview):
-            draft.returned(body)
-            self._client.write_all((lines, body))
+        if known is not None and self._head.plain and self._request_done:
+            lines, self._framing = known
+            self._keep = True
         else:
-            if body:
-                draft.returned(body)
+            lines = self._begin_answer(head)
+        if body:
+            draft.got_body = Body(draft.keep[1], len(body), body)
+        if isinstance(body, bytes):
             self._client.write(lines + body)
+        else:
+            self._client.write_all((lines, body))
         self._close_if_done()
 
     def _unsent_body(self) -> bool:
@@ -352,7 +352,9 @@ class Relay:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.release(sent=self._request_done)
-        self._finish(error)
+        if self.on_finish is not None:
+            self.on_finish()
+        self._draft.finish(error)
         self._client.finish(self._keep)
 
     def _finish(self, error: str | None) -> None:

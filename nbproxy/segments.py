@@ -20,6 +20,7 @@ import contextlib
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from .memory import MemoryLog
 
 ROLL_BYTES = 64 * 2**20
 ROLL_BATCHES = 4096  # a quiet session writes a batch per exchange, 6 KB each at least
+LOOK_S = 1.0
 BULK_ROWS = 256  # in one compressed batch, so that one body can be read without the rest
 
 _NAME = re.compile(r"(rows|bodies|hits|texts)-([A-Za-z0-9_.-]+)-(\d{6,})\.(arrows|arrow)")
@@ -269,6 +271,7 @@ class Log:
         self._open: Segment | None = None
         self._rolled: list[Segment] = []
         self._scratch: Any = None
+        self._looked = 0.0
         self._prelude = len(memoryview(schema(kind.columns).serialize()))
         self._file: Any = None
         self._batches = 0
@@ -299,10 +302,23 @@ class Log:
 
         :raises OSError: nothing of it is kept.
         """
-        if self._file is None or os.fstat(self._file.fileno()).st_nlink == 0:  # somebody removed the directory
+        self._looked = 0.0
+        self.append_serialized(self._serialized(batch))
+
+    def append_serialized(self, data: Any) -> None:
+        """The same for a batch that is bytes already (``batch.serialize()``)."""
+        if self._file is None or self._removed():
             self._start()
-        self._write(self._serialized(batch))
+        self._write(data)
         self._batches += 1
+
+    def _removed(self) -> bool:
+        """Whether somebody removed the directory; looked for once a second."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_S:
+            return False
+        self._looked = now
+        return os.fstat(self._file.fileno()).st_nlink == 0
 
     def _serialized(self, batch: Any) -> memoryview:
         """The batch as it stands in a stream, in memory that the next one uses again: fresh pages are dear."""
@@ -399,6 +415,16 @@ class Table:
             return self.log.append(batch)
         except OSError:
             self.memory.append(batch)
+            raise
+
+    def write_serialized(self, data: Any) -> None:
+        """:meth:`write` for a batch that is bytes already; there is a log."""
+        assert self.log is not None
+        try:
+            self.retry()
+            self.log.append_serialized(data)
+        except OSError:
+            self.memory.append(pa.ipc.read_record_batch(data, schema(self.kind.columns)))
             raise
 
     def retry(self) -> None:

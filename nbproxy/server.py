@@ -120,14 +120,12 @@ class Server:
     def note(self, error: Exception) -> None:
         self.context.note("nbproxy", None, error)
 
-    def dispatch(self, client: ClientConnection, head: RequestHead) -> None:
-        """Give a request to one of our routes, to a search, or to a relay."""
-        if head.destination is None:
-            head.destination = self._destination(head)
-        head.destination(client, head)
+    def destination(self, head: RequestHead) -> Callable[[ClientConnection, RequestHead], None]:
+        """Who answers such a request: one of our routes, a search, or a relay."""
+        head.destination = found = self._destination(head)
+        return found
 
     def _destination(self, head: RequestHead) -> Callable[[ClientConnection, RequestHead], None]:
-        """Who answers such a request."""
         if head.authority is not None and head.authority.lower() not in self._own_hosts:
             raise ClientFault("this proxy speaks to its own upstream only", status=421)
         if routes.is_own(head.target):
@@ -141,7 +139,8 @@ class Server:
         client.hand_over(routes.OwnExchange(self.context, client, draft, self._desk))
 
     def _pass(self, client: ClientConnection, head: RequestHead) -> None:
-        relay = Relay(self.context, client, self._draft(client, head, "pass"))
+        context = self.context
+        relay = Relay(context, client, Draft(context.record, client.peer, head, context.settings, "pass", client.t0))
         client.hand_over(relay)
         relay.start()
 

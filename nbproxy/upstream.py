@@ -70,10 +70,13 @@ class Connection(Watched, asyncio.Protocol):
 
     # -- what a user does
 
-    def begin(self, user: User, method: str, data: bytes) -> None:
-        """Use this connection for an exchange: send its request, or the first part of it."""
+    def begin(self, user: User, method: str, data: bytes, *, due: bool) -> None:
+        """Use this connection for an exchange: send its request, or its first part. ``due``: it is upstream's turn
+        then (see :meth:`expect_answer`)."""
         self.user = user
-        self.answered = self.ended = self._reusable = self._due = False
+        self.answered = self.ended = self._reusable = False
+        self._due = self.awaited = due
+        self.quiet_since = None
         self._reader.expect(method)
         self.transport.write(data)
 

@@ -146,7 +146,7 @@ def test_listening_for_all_is_warned_of(start: Start, json_upstream: Json) -> No
 def test_with_stops_and_the_switch_interval_comes_back(json_upstream: Json) -> None:
     before = sys.getswitchinterval()
     with nbproxy.start(json_upstream.url, name="with", record=False) as session:
-        assert sys.getswitchinterval() == pytest.approx(1e-4)
+        assert sys.getswitchinterval() == pytest.approx(1e-5)
         assert session.running
     assert not session.running
     assert sys.getswitchinterval() == pytest.approx(before)
