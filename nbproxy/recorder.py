@@ -41,7 +41,7 @@ from .exchange import Exchange
 from .finishing import OnError, Redact, finish, late, without_credentials
 from .newest import Newest
 from .ranking import Ranking
-from .segments import HITS, ROLL_BYTES, ROWS, Log, Table, read_row, shrink, size_of
+from .segments import HITS, ROLL_BYTES, ROWS, Bench, Log, Table, read_row, shrink, size_of
 from .warn import warn
 
 FLUSH_S = 0.1
@@ -84,10 +84,11 @@ class Late(NamedTuple):
 
 
 class Built(NamedTuple):
-    """Rows that are columns already: a record batch, or, where there is a file, its bytes."""
+    """Rows that are columns already: a record batch, or, where there is a file, its bytes in some memory."""
 
     batch: Any
     data: Any
+    memory: Any
     weight: int
 
 
@@ -134,7 +135,7 @@ class Recorder:
         self._plain: deque[Draft] = deque()  # those that are not built yet
         self._plain_weight = 0
         self._gate = threading.Lock()  # what leaves ``_plain`` is in ``_pending`` before anybody else's is
-        self._rooms = Rooms()
+        self._rooms, self._bench = Rooms(), Bench()
         self._rows_batch = partial(rows_batch, rooms=Rooms())
         self._newest = Newest(RING)
         self._wake, self._hurry, self._lock = threading.Event(), threading.Event(), threading.Lock()
@@ -177,8 +178,9 @@ class Recorder:
                 self._pending.extend(drafts)
                 return
             # Serialised here, where nobody else wants the interpreter; the thread has but one call to make.
-            data = None if self._rows.log is None else batch.serialize()
-            self._pending.append(Built(None if data else batch, data, sum(draft.weight for draft in drafts)))
+            memory, data = (None, None) if self._rows.log is None else self._bench.serialize(batch)
+            kept = batch if data is None else None
+            self._pending.append(Built(kept, data, memory, sum(draft.weight for draft in drafts)))
             self._count(drafts)
             self.exchanges += len(drafts)
             self._newest.add_batch(batch)
@@ -384,11 +386,12 @@ class Recorder:
                     one.set()
 
     def _write_built(self, items: Sequence[Built]) -> None:
-        for batch, data, _ in items:
+        for batch, data, memory, _ in items:
             if data is None:
                 self._store(self._rows, [batch])
             else:
                 self._attempt(self._rows, partial(self._rows.write_serialized, data))
+                self._bench.give(memory)
         self._roll_or_seal(self._rows)
 
     def _write_rows(self, items: Sequence[Row | Late | threading.Event]) -> None:

@@ -21,6 +21,7 @@ import os
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -258,6 +259,43 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
+class Bench:
+    """Memory in which batches are serialised one after the other: fresh pages cost more than the work. Any thread."""
+
+    def __init__(self, most: int = 8) -> None:
+        self._free: deque[Any] = deque(maxlen=most)
+        self._preludes: dict[int, int] = {}
+
+    @contextlib.contextmanager
+    def serialized(self, batch: Any) -> Iterator[memoryview]:
+        """The batch as it stands in a stream, for as long as the context lasts."""
+        memory, data = self.serialize(batch)
+        try:
+            yield data
+        finally:
+            self.give(memory)
+
+    def serialize(self, batch: Any) -> tuple[Any, memoryview]:
+        """The memory, to be given back, and in it the batch as it stands in a stream."""
+        prelude = self._prelude(batch.schema)
+        size = prelude + pa.ipc.get_record_batch_size(batch)
+        memory = self._free.pop() if self._free else None
+        if memory is None or memory.size < size:
+            memory = pa.allocate_buffer(size + size // 4)
+        sink = pa.FixedSizeBufferWriter(memory)
+        pa.ipc.new_stream(sink, batch.schema).write_batch(batch)
+        return memory, memoryview(memory)[prelude : sink.tell()]
+
+    def give(self, memory: Any) -> None:
+        self._free.append(memory)
+
+    def _prelude(self, of: Any) -> int:
+        """How long the schema is that begins a stream."""
+        if len(of) not in self._preludes:
+            self._preludes[len(of)] = len(memoryview(of.serialize()))
+        return self._preludes[len(of)]
+
+
 class Log:
     """Writes one kind of row for one session. Not thread-safe; reading what :meth:`segments` lists needs no lock.
 
@@ -270,9 +308,8 @@ class Log:
         self._done = segments(directory, kind).get(session, [])
         self._open: Segment | None = None
         self._rolled: list[Segment] = []
-        self._scratch: Any = None
+        self._bench = Bench()
         self._looked = 0.0
-        self._prelude = len(memoryview(schema(kind.columns).serialize()))
         self._file: Any = None
         self._batches = 0
         self._seal_at = roll_bytes
@@ -303,7 +340,8 @@ class Log:
         :raises OSError: nothing of it is kept.
         """
         self._looked = 0.0
-        self.append_serialized(self._serialized(batch))
+        with self._bench.serialized(batch) as data:
+            self.append_serialized(data)
 
     def append_serialized(self, data: Any) -> None:
         """The same for a batch that is bytes already (``batch.serialize()``)."""
@@ -319,15 +357,6 @@ class Log:
             return False
         self._looked = now
         return os.fstat(self._file.fileno()).st_nlink == 0
-
-    def _serialized(self, batch: Any) -> memoryview:
-        """The batch as it stands in a stream, in memory that the next one uses again: fresh pages are dear."""
-        size = self._prelude + pa.ipc.get_record_batch_size(batch)
-        if self._scratch is None or self._scratch.size < size:
-            self._scratch = pa.allocate_buffer(size + size // 2)
-        sink = pa.FixedSizeBufferWriter(self._scratch)
-        pa.ipc.new_stream(sink, batch.schema).write_batch(batch)
-        return memoryview(self._scratch)[self._prelude : sink.tell()]
 
     def seal(self) -> None:
         """Seal the open stream, if there is one; the next append begins another.
@@ -424,7 +453,7 @@ class Table:
             self.retry()
             self.log.append_serialized(data)
         except OSError:
-            self.memory.append(pa.ipc.read_record_batch(data, schema(self.kind.columns)))
+            self.memory.append(pa.ipc.read_record_batch(bytes(data), schema(self.kind.columns)))  # a copy to keep
             raise
 
     def retry(self) -> None:
