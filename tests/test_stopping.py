@@ -35,6 +35,10 @@ def backwards(query: str, texts: list[str]) -> list[float]:
     return [float(n) for n in range(len(texts))]
 
 
+def ours() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("nbproxy")}
+
+
 @both
 def test_stopping_in_traffic(start: Start, json_upstream: Json) -> None:
     """From several threads at once, in the middle of many exchanges: each answer is whole or has not begun."""
@@ -77,6 +81,7 @@ def test_stopping_while_nothing_moves(
 ) -> None:
     """Whatever is waited for, and for whom: what is left after ``drain`` is dropped, and recorded."""
     asked, scoring, go = threading.Semaphore(0), threading.Event(), threading.Event()
+    others = ours()
     full = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
 
     def handler(talk: Conversation) -> None:
@@ -118,7 +123,7 @@ def test_stopping_while_nothing_moves(
     assert not stopping.is_alive()
     go.set()
     gc.collect()  # what an exchange cut short had in hand lets go of the model, and so of its thread
-    assert settled(session, lambda: not [t for t in threading.enumerate() if t.name.startswith("nbproxy")])
+    assert settled(session, lambda: not ours() - others)
     assert len(session.frame) == 6
     assert session.frame.error.notna().all()
 

@@ -98,6 +98,7 @@ class Scripted:
         self.port: int = self._listener.getsockname()[1] if "/" not in address else 0
         self.accepted = 0
         self._open: set[Conversation] = set()
+        self._starting = threading.Lock()  # a thread that runs is in the list
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -123,8 +124,9 @@ class Scripted:
             talk = Conversation(sock)
             self._open.add(talk)
             thread = threading.Thread(target=self._serve, args=(talk,), daemon=True)
-            thread.start()
-            self._threads.append(thread)
+            with self._starting:
+                thread.start()
+                self._threads.append(thread)
 
     def _serve(self, talk: Conversation) -> None:
         try:
@@ -143,7 +145,9 @@ class Scripted:
 
     def join(self) -> None:
         """Wait until every conversation has ended."""
-        for thread in self._threads[1:]:
+        with self._starting:
+            threads = self._threads[1:]
+        for thread in threads:
             thread.join(TIMEOUT)
 
     def settle(self) -> None:
