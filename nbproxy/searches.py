@@ -21,9 +21,10 @@ from .fetching import Fetched, fetch
 from .heads import ResponseHead, persistence, restated
 from .left_alone import asks, completed, search_columns
 from .messages import Request
+from .outbound import request_block, request_line, signed
 from .pipeline import Alone, Outcome, Plan
 from .ranking import Reranker, Search
-from .relay import Relay, request_block, request_line, signed
+from .relay import Relay
 from .rerankers import Original
 from .scoring import Scorer
 from .settings import FieldsSetting, Settings

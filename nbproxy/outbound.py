@@ -1,0 +1,63 @@
+"""A request's head as it goes upstream: fields of one hop taken away, ours set, framing said so that it can be read
+in one way only, signed where that is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .context import Context
+from .heads import Framing, RequestHead
+from .messages import Headers, Request
+
+_OURS = frozenset([b"x-nbproxy", b"x-nbproxy-model", b"http2-settings"])
+_LENGTH = frozenset([b"content-length"])
+_CODING = frozenset([b"transfer-encoding"])
+_NONE: frozenset[bytes] = frozenset()
+_EXPECT = frozenset([b"expect"])
+_FRAMED: dict[Framing, frozenset[bytes]] = {"none": _NONE, "length": _LENGTH, "chunked": _CODING, "close": _NONE}
+
+
+def request_block(context: Context, head: RequestHead, *, drop: frozenset[bytes] = frozenset()) -> bytes:
+    """A request's field lines as they go upstream, framing included as the client framed it."""
+    place = context.pool.origin
+    host = place.authority.encode()
+    if context.host_header == "preserve":
+        host = next(iter(head.values(b"host")), head.authority or host)
+    replace = {} if head.values(b"host") == [host] else {b"host": host}
+    framing = _FRAMED[head.framing]
+    for name in framing:  # whatever the client wrote, it can be read in one way
+        value = b"chunked" if head.length is None else b"%d" % head.length
+        if not head.stated(name, value):
+            replace[name] = value
+    given = {name.lower().encode("latin-1") for name in place.fields}
+    if head.minor == 0:
+        drop |= _EXPECT  # RFC 9110 §10.1.1
+    block = head.forwarded(_OURS | drop | given & {b"authorization"}, replace, framing)
+    if not head.values(b"host"):
+        block = b"Host: %b\r\n" % host + block
+    if place.fields:
+        block = _with_fields(block, place.fields)
+    if b"trailers" in head.items(b"te"):
+        block += b"TE: trailers\r\nConnection: TE\r\n"
+    return block
+
+
+def _with_fields(block: bytes, fields: Any) -> bytes:
+    headers = Headers.parse(block)
+    for name, value in fields.items():
+        headers = headers.with_value(name, value)
+    return headers.encode()
+
+
+def request_line(context: Context, head: RequestHead, target: str | None = None) -> bytes:
+    path = context.pool.origin.target(head.target if target is None else target)
+    return f"{head.method} {path} HTTP/1.1\r\n".encode("latin-1")
+
+
+def signed(context: Context, head: RequestHead, block: bytes, body: bytes, target: str | None = None) -> bytes:
+    """The field lines with what the signing callable adds, if there is one."""
+    sign = context.pool.origin.sign
+    if sign is None:
+        return block
+    path = context.pool.origin.target(head.target if target is None else target)
+    return _with_fields(block, sign(Request(head.method, path, Headers.parse(block), body)))
