@@ -35,7 +35,6 @@ _HEAVY = 1 << 19
 _STALE = frozenset(
     [b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"last-modified", b"accept-ranges"]
 )
-_ONCE = frozenset(["async", "scroll"])  # such searches change something: they are not sent twice
 _REQUEST_DROP = frozenset([b"expect", b"accept-encoding", b"content-encoding", b"transfer-encoding", b"content-length"])
 
 
@@ -108,17 +107,9 @@ class SearchExchange:
     # -- left alone
 
     def _relay(
-        self,
-        reason: str,
-        buffered: bytes = b"",
-        *,
-        whole: bool = False,
-        trailers: bytes = b"",
-        second: bool = False,
-        resend: bool = False,
+        self, reason: str, buffered: bytes = b"", *, whole: bool = False, trailers: bytes = b"", second: bool = False
     ) -> Relay:
-        """Hand the exchange over to a relay of the client's own bytes. ``second``: upstream was asked already.
-        ``resend``: on a connection that had gone stale, upstream may be asked again."""
+        """Hand the exchange over to a relay of the client's own bytes. ``second``: upstream was asked already."""
         if reason == "too-large" and not whole:
             self._draft.keep = (KEPT_OF_A_BODY, self._draft.keep[1])  # what is streamed is not held for the record
         if buffered and not whole:
@@ -126,7 +117,7 @@ class SearchExchange:
         self._over = True
         relay = Relay(self._context, self._client, self._draft)
         if buffered or whole or self._continued:
-            relay.gathered(buffered, whole=whole, trailers=trailers, resend=second or resend, continued=self._continued)
+            relay.gathered(buffered, whole=whole, trailers=trailers, resend=second, continued=self._continued)
         relay.on_finish = lambda: self._note_relayed(reason, second)
         self._client.hand_over(relay)
         return relay
@@ -171,8 +162,7 @@ class SearchExchange:
             plain = await context.heavy.call(lambda: pipeline.plain_request(request, limit))
         found = plain if isinstance(plain, Alone) else await self._plan(plain)
         if isinstance(found, Alone):
-            again = found.reason not in _ONCE
-            self._relay(found.reason, body, whole=True, trailers=trailers, resend=again).start()
+            self._relay(found.reason, body, whole=True, trailers=trailers).start()
             return
         self._draft.note(**search_columns(found.search, self._head, settings.depth))
         fetched = await fetch(context, self._draft, self._head.method, self._upstream_bytes(found))
