@@ -90,6 +90,7 @@ class Built(NamedTuple):
     data: Any
     memory: Any
     weight: int
+    rows: int
 
 
 _Item = Row | Late | Built | threading.Event  # an event is a barrier: set once all before it is written
@@ -140,7 +141,8 @@ class Recorder:
         self._newest = Newest(RING)
         self._wake, self._hurry, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._came = self._went = self._refused = self._unfit = 0
-        self._failing = self._closing = self._sealing = self._finished = False
+        self._rows_came = self._rows_went = 0
+        self._closing = self._sealing = self._finished = False
         self._warned = self._awake = self._busy = False
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"nbproxy-recorder-{session_id}", daemon=True)
@@ -151,11 +153,12 @@ class Recorder:
     def append(self, row: Row) -> None:
         """Take an exchange, or the draft of one that has ended; from one thread only (the loop's)."""
         waiting = self._came - self._went
-        if self._closing or len(self._pending) >= BACKLOG_ROWS or waiting > BACKLOG_BYTES:
+        if self._closing or self._rows_came - self._rows_went >= BACKLOG_ROWS or waiting > BACKLOG_BYTES:
             self._refused += 1
             self._count([row])
             return
         self._came += row.weight
+        self._rows_came += 1
         if self._redact is None and isinstance(row, Draft) and row.more is None:
             self._plain.append(row)
             self._plain_weight += row.weight
@@ -180,7 +183,7 @@ class Recorder:
             # Serialised here, where nobody else wants the interpreter; the thread has but one call to make.
             memory, data = (None, None) if self._rows.log is None else self._bench.serialize(batch)
             kept = batch if data is None else None
-            self._pending.append(Built(kept, data, memory, sum(draft.weight for draft in drafts)))
+            self._pending.append(Built(kept, data, memory, sum(draft.weight for draft in drafts), len(drafts)))
             self._count(drafts)
             self.exchanges += len(drafts)
             self._newest.add_batch(batch)
@@ -372,6 +375,7 @@ class Recorder:
             for _ in range(min(n, FLUSH_ROWS, FLUSH_BYTES // each + 1)):
                 taken.append(self._pending.popleft())  # noqa: PERF401 - what was taken before the error counts
         self._went += sum(item.weight for item in taken if not isinstance(item, threading.Event))
+        self._rows_went += sum(item.rows if isinstance(item, Built) else isinstance(item, Row) for item in taken)
         return taken
 
     def _write(self, taken: Sequence[_Item]) -> None:
@@ -386,12 +390,12 @@ class Recorder:
                     one.set()
 
     def _write_built(self, items: Sequence[Built]) -> None:
-        for batch, data, memory, _ in items:
-            if data is None:
-                self._store(self._rows, [batch])
+        for item in items:
+            if item.data is None:
+                self._store(self._rows, [item.batch])
             else:
-                self._attempt(self._rows, partial(self._rows.write_serialized, data))
-                self._bench.give(memory)
+                self._attempt(self._rows, partial(self._rows.write_serialized, item.data))
+                self._bench.give(item.memory)
         self._roll_or_seal(self._rows)
 
     def _write_rows(self, items: Sequence[Row | Late | threading.Event]) -> None:

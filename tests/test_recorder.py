@@ -17,10 +17,13 @@ from hypothesis import strategies as st
 
 from nbproxy import recorder as module
 from nbproxy import segments
+from nbproxy.drafts import Draft
 from nbproxy.errors import ConfigError
+from nbproxy.heads import RequestHead
 from nbproxy.ranking import query_hash
 from nbproxy.recorder import BodiesRemoved, Recorder, RecordingStopped, default_directory
 from nbproxy.recording import load
+from nbproxy.settings import Settings
 
 from .recordings import Told, exchange, ranking
 
@@ -476,6 +479,23 @@ def test_a_backlog_is_bounded(make, monkeypatch):
     assert recorder.flush()
     assert recorder.dropped >= 28
     assert len(recorder.frame()) == 40 - recorder.dropped
+
+
+def test_a_backlog_of_columns_is_bounded_by_its_rows(make, monkeypatch):
+    monkeypatch.setattr(module, "BACKLOG_ROWS", 20)
+    monkeypatch.setattr(module, "SLICE_ROWS", 4)
+    recorder = make(None)
+    gate, begun = threading.Event(), threading.Event()
+    recorder.append(exchange(0, complete=lambda one: begun.set() or (gate.wait() and one)))
+    recorder._hurry.set()
+    assert begun.wait(10)
+    for _ in range(50):
+        draft = Draft(recorder.append, None, RequestHead(b"GET", b"/", 1, b"Host: a\r\n"), Settings(), "pass", 1.0)
+        draft.finish()
+    assert recorder.dropped == 30
+    gate.set()
+    assert recorder.flush()
+    assert len(recorder.frame()) == 21
 
 
 def test_a_backlog_of_bodies_is_bounded_and_drains(make, monkeypatch):
