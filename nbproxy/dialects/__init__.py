@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..errors import ConfigError
-from .base import Answer, Dialect, Unreadable, Widened
+from .base import Answer, Dialect, Part, Unreadable, Widened
 from .elasticsearch import Elasticsearch
 
-__all__ = ["DIALECTS", "Answer", "Dialect", "Elasticsearch", "Unreadable", "Widened", "find"]
+__all__ = ["DIALECTS", "Answer", "Dialect", "Elasticsearch", "Part", "Unreadable", "Widened", "find"]
 
 _ELASTICSEARCH = Elasticsearch()
 

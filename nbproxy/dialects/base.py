@@ -1,5 +1,7 @@
 """What a dialect is: four pure functions that know the JSON shape of one engine's search API.
 
+Two more are for requests that hold several searches; a dialect that derives from :class:`Dialect` need not have them.
+
 Laws, which the pipeline relies on and the property tests hold:
 
 1. Nothing here raises on bytes from outside: ``read_search`` gives a reason, ``read_hits`` raises :class:`Unreadable`.
@@ -44,12 +46,29 @@ class Answer:
     :ivar hits: in upstream's order.
     :ivar spans: (start, end) in ``body`` of each hit.
     :ivar undo: handed on from :class:`Widened`.
+    :ivar reason: why the hits stay in upstream's order although the request looked like one to rerank: what only the
+        answer tells (a stored template that sorts); None: they may be reranked.
     """
 
     body: bytes
     hits: tuple[Hit, ...]
     spans: tuple[tuple[int, int], ...]
     undo: Any = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One search of a request that holds several (``_msearch``, ``/multi-search`` …).
+
+    :ivar request: the search as if it had come alone, which the other functions read and widen.
+    :ivar span: (start, end) in the whole request's body of ``request.body``: what a widened body takes the place of.
+    :ivar own: (start, end) in the whole request's body of all that is this search's own, for the record.
+    """
+
+    request: Request
+    span: tuple[int, int]
+    own: tuple[int, int]
 
 
 class Dialect(Protocol):
@@ -75,6 +94,18 @@ class Dialect(Protocol):
     def read_window(self, request: Request) -> tuple[int, int] | None:
         """(offset, size) of a request whether or not it is a search to rerank; None where they cannot be read."""
         ...
+
+    def parts(self, request: Request) -> tuple[Part, ...] | str | None:  # noqa: ARG002
+        """The searches of a request that holds several, or one word why all of it is left alone; None: it is one
+        search itself. The functions below are then asked for each part."""
+        return None
+
+    def part_spans(self, body: bytes) -> Sequence[tuple[int, int]]:  # noqa: ARG002
+        """Where each part's answer lies in the answer to a request that holds several, in their order.
+
+        :raises Unreadable: they cannot be found safely.
+        """
+        raise Unreadable("this API has no such answers")
 
     def widen(self, request: Request, search: Search, depth: int, fields: FieldsSetting = None) -> Widened:
         """Ask for the first ``max(depth, offset + size)`` hits from 0, with the fields that the model reads."""

@@ -13,7 +13,7 @@ from ..messages import Request
 from ..ranking import Hit, Search
 from ..settings import FieldsSetting
 from . import hit_text, json_spans, search_request, splice, widening
-from .base import Answer, Unreadable, Widened
+from .base import Answer, Dialect, Unreadable, Widened
 
 
 class _Hit(msgspec.Struct, gc=False):
@@ -38,7 +38,7 @@ _DECODE: Callable[[bytes], _Hit] = msgspec.json.Decoder(_Hit).decode
 _DECODE_ALL: Callable[[bytes], _Answer] = msgspec.json.Decoder(_Answer).decode
 
 
-class Elasticsearch:
+class Elasticsearch(Dialect):
     """The search API of Elasticsearch and OpenSearch."""
 
     @property
