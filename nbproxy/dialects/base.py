@@ -74,7 +74,8 @@ class Part:
 class Dialect(Protocol):
     """One engine's search API."""
 
-    def __hash__(self) -> int: ...
+    def __hash__(self) -> int:
+        return id(self)
 
     @property
     def name(self) -> str: ...
