@@ -10,6 +10,8 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 from urllib.parse import quote, unquote_plus
 
 import msgspec
@@ -19,34 +21,37 @@ from .base import Unreadable
 from .json_spans import Member
 
 
-class _Inner(msgspec.Struct):
-    hits: list[msgspec.Raw]
+Path = tuple[str, str]  # of an array: the member of the answer's object, and the member of that one
 
-
-class _Outer(msgspec.Struct):
-    hits: _Inner
-
+HITS: Path = ("hits", "hits")
 
 # One value that holds no more than one level. Only for text that msgspec has read already: it is not strict.
 _FLAT = re.compile(rb'(?:\{(?:[^"{}\[\]\\]++|"[^"\\]*+")*+\}|"[^"\\]*+"|[^"{}\[\]\\,\s]++)(?=\s*+[,}])')
-_DECODE: Callable[[bytes], _Outer] = msgspec.json.Decoder(_Outer).decode
 _TAIL: Callable[[bytes], dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _MARK = secrets.token_hex(8)  # stands for what came before the tail; no answer can have such a key
 _MARKED = f'{{"{_MARK}":{{"{_MARK}":0'.encode()
 
 
-def hit_spans(body: bytes) -> list[tuple[int, int]]:
-    """(start, end) of each item of ``hits.hits``.
+@lru_cache(maxsize=64)
+def _decoder(path: Path) -> Callable[[bytes], Any]:
+    """Decodes an answer as far as its array at ``path``: ``.at.items``."""
+    items = msgspec.defstruct("Items", [("items", list[msgspec.Raw], msgspec.field(name=path[1]))])
+    at = msgspec.defstruct("At", [("at", items, msgspec.field(name=path[0]))])
+    return msgspec.json.Decoder(at).decode
+
+
+def hit_spans(body: bytes, path: Path = HITS) -> list[tuple[int, int]]:
+    """(start, end) of each item of the array at ``path``, in Elasticsearch's answers ``hits.hits``.
 
     :raises Unreadable: not JSON, invalid UTF-8, no such array, or one of several.
     """
     if not body.isascii():
         _check_utf8(body)
     try:
-        found = _DECODE(body).hits.hits
+        found = _decoder(path)(body).at.items
     except json_spans.REFUSED:
-        return _scan(body)
-    return _locate(body, [bytes(raw) for raw in found])
+        return _scan(body, path)
+    return _locate(body, [bytes(raw) for raw in found], path)
 
 
 def _check_utf8(body: bytes) -> None:
@@ -56,51 +61,51 @@ def _check_utf8(body: bytes) -> None:
         raise Unreadable(f"not UTF-8 at byte {error.start}") from None
 
 
-def _locate(body: bytes, values: list[bytes]) -> list[tuple[int, int]]:
-    """``values`` are the last ``hits.hits``; they must also be the first, so that there is one only."""
-    array = _enter(body, _enter(body, 0))
+def _locate(body: bytes, values: list[bytes], path: Path) -> list[tuple[int, int]]:
+    """``values`` are the last array at ``path``; they must also be the first, so that there is one only."""
+    array = _enter(body, _enter(body, 0, path[0]), path[1])
     at = json_spans.opening(body, b"[", array)
     spans = json_spans.place(body, at, values)
     end = json_spans.closing(body, spans[-1][1] if spans else at)
     if body[end : end + 1] != b"]":
         raise Unreadable("more hits than were counted: a repeated key?")
-    _check_tail(body[end + 1 :])
+    _check_tail(body[end + 1 :], path)
     return spans
 
 
-def _enter(body: bytes, at: int) -> int:
-    """The start of the value of the first member ``hits`` of the object at ``at``."""
+def _enter(body: bytes, at: int, name: str) -> int:
+    """The start of the value of the first member ``name`` of the object at ``at``."""
     place: int | None = json_spans.opening(body, b"{", at)
     while place is not None and (found := json_spans.name(body, place)):
-        if found[0] == "hits":
+        if found[0] == name:
             return found[1]
         flat = _FLAT.match(body, found[1])
         place = json_spans.after_comma(body, flat.end() if flat else json_spans.skip(body, found[1]))
-    raise Unreadable("no hits")
+    raise Unreadable(f"no {name}")
 
 
-def _check_tail(tail: bytes) -> None:
-    """No second ``hits`` after the array, in either object."""
+def _check_tail(tail: bytes, path: Path) -> None:
+    """No second array at ``path`` after the first one."""
     try:
         top = _TAIL(_MARKED + tail)
         inner = _TAIL(bytes(top[_MARK]))
     except json_spans.REFUSED as error:
         raise Unreadable(f"not JSON after the hits: {error}") from None
-    if "hits" in top or "hits" in inner:
-        raise Unreadable("repeated key: hits")
+    if path[0] in top or path[1] in inner:
+        raise Unreadable(f"repeated key: {'.'.join(path)}")
 
 
-def _scan(body: bytes) -> list[tuple[int, int]]:
+def _scan(body: bytes, path: Path) -> list[tuple[int, int]]:
     """The slow way, for what msgspec refuses (lone surrogates, 3,000 levels) and for saying what is wrong."""
-    start, end = _only(json_spans.scan_members(body), 0)
-    start, end = _only(json_spans.members(body[start:end]), start)
+    start, end = _only(json_spans.scan_members(body), 0, path[0])
+    start, end = _only(json_spans.members(body[start:end]), start, path[1])
     return [(start + s, start + e) for s, e in json_spans.items(body[start:end])]
 
 
-def _only(found: list[Member], offset: int) -> tuple[int, int]:
-    spans = [(offset + member.start, offset + member.end) for member in found if member.key == "hits"]
+def _only(found: list[Member], offset: int, name: str) -> tuple[int, int]:
+    spans = [(offset + member.start, offset + member.end) for member in found if member.key == name]
     if len(spans) != 1:
-        raise Unreadable(f"{len(spans)} members called hits")
+        raise Unreadable(f"{len(spans)} members called {name}")
     return spans[0]
 
 
