@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from .dialects import Dialect, elastic_error
 from .errors import ClientFault, HttpFault
 from .heads import UNREAD, RequestHead
 from .settings import Limits
@@ -358,7 +359,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         return self._handler is None
 
 
-def error_body(fault: HttpFault) -> bytes:
-    """Contract §7: Elasticsearch's shape."""
-    cause = {"type": fault.type, "reason": fault.reason}
-    return msgspec.json.encode({"error": {"root_cause": [cause], **cause}, "status": fault.status})
+def error_body(fault: HttpFault, dialect: Dialect | None = None) -> bytes:
+    """Contract §7: in the shape that the dialect of a search gives errors, else in Elasticsearch's."""
+    shape = elastic_error if dialect is None else dialect.error
+    return msgspec.json.encode(shape(fault.status, fault.type, fault.reason))

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from .dialects import Dialect
 from .exchange import Exchange, Route, id_texts, new_exchange_ids
 from .heads import RequestHead, ResponseHead
 from .ranking import Ranking
@@ -68,6 +69,7 @@ class Draft(msgspec.Struct, gc=False, eq=False):
     :ivar keep: how much of the request's and of the answer's body is recorded.
     :ivar sent_at, answered_at, ended_at: ``perf_counter``, as ``t0``.
     :ivar more: fields of the exchange that only some have.
+    :ivar errors: in whose shape an error of ours is told.
     :ivar weight: bytes of bodies that it holds, once it has ended.
     """
 
@@ -94,6 +96,7 @@ class Draft(msgspec.Struct, gc=False, eq=False):
     weight: int = 0
     identity: tuple[int, str] | None = None
     part: None = None
+    errors: Dialect | None = None
     rankings: tuple[Ranking, ...] = ()
 
     # -- what happens

@@ -353,7 +353,7 @@ class Relay:
     def _answer_fault(self, fault: HttpFault) -> None:
         self._discarding = True  # what is at hand of the request is read, so that the connection can go on
         self._client.hold(False)
-        body, method = error_body(fault), self._head.method
+        body, method = error_body(fault, self._draft.errors), self._head.method
         keep = self._head.persistent and (self._request_done or self._whole)
         block = self._client.answer(fault.status, body, head_only=method == "HEAD", keep=keep)
         self._draft.respond(fault.status, block)

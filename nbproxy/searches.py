@@ -53,7 +53,7 @@ class SearchExchange:
         self._continued = False
         self._task: asyncio.Task[None] | None = None
         self._over = False
-        draft.dialect, draft.index = dialect.name, dialect.index_of(self._head.target)
+        draft.dialect, draft.index, draft.errors = dialect.name, dialect.index_of(self._head.target), dialect
 
     # -- the request
 
@@ -306,7 +306,7 @@ class SearchExchange:
         if self._over:
             return
         self._over = True
-        body = error_body(fault)
+        body = error_body(fault, self._dialect)
         keep = self._head.persistent and not self._client.body_pending
         block = self._client.answer(fault.status, body, keep=keep)
         self._draft.respond(fault.status, block)

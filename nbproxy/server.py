@@ -109,9 +109,9 @@ class Server:
     def refused(self, client: ClientConnection, fault: HttpFault, head: RequestHead) -> None:
         """A request that cannot be served: answered, and recorded as far as it is known."""
         known = head is not UNREAD
-        searches = known and self._dialect_of(head.method, head.target) is not None
-        draft = self._draft(client, head, "search" if searches else "pass")
-        body, bodiless = error_body(fault), head.method == "HEAD"
+        dialect = self._dialect_of(head.method, head.target) if known else None
+        draft = self._draft(client, head, "pass" if dialect is None else "search")
+        body, bodiless = error_body(fault, dialect), head.method == "HEAD"
         draft.respond(fault.status, client.answer(fault.status, body, head_only=bodiless, keep=False))
         if not bodiless:
             draft.returned(body)

@@ -6,14 +6,28 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..errors import ConfigError
-from .base import Answer, Dialect, Part, Unreadable, Widened
+from .base import Answer, Dialect, Part, Unreadable, Widened, elastic_error
 from .elasticsearch import Elasticsearch
+from .solr import Solr
 
-__all__ = ["DIALECTS", "Answer", "Dialect", "Elasticsearch", "Part", "Unreadable", "Widened", "find"]
+__all__ = [
+    "DIALECTS",
+    "Answer",
+    "Dialect",
+    "Elasticsearch",
+    "Part",
+    "Solr",
+    "Unreadable",
+    "Widened",
+    "elastic_error",
+    "find",
+]
 
 _ELASTICSEARCH = Elasticsearch()
 
-DIALECTS: Mapping[str, Dialect] = MappingProxyType({"elasticsearch": _ELASTICSEARCH, "opensearch": _ELASTICSEARCH})
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {"elasticsearch": _ELASTICSEARCH, "opensearch": _ELASTICSEARCH, "solr": Solr()}
+)
 """By name; OpenSearch's search API is Elasticsearch's."""
 
 

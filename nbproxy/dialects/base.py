@@ -125,3 +125,13 @@ class Dialect(Protocol):
         """Upstream's bytes with its array of hits holding ``order`` (positions in ``answer.hits``) and nothing else,
         and without what was added for the model."""
         ...
+
+    def error(self, status: int, type: str, reason: str) -> Any:
+        """What an answer of our own to a search says, to be written as JSON: in the shape of this engine's errors."""
+        return elastic_error(status, type, reason)
+
+
+def elastic_error(status: int, type: str, reason: str) -> Any:
+    """An error in Elasticsearch's shape, which is ours where nothing else is asked for (contract §7)."""
+    cause = {"type": type, "reason": reason}
+    return {"error": {"root_cause": [cause], **cause}, "status": status}

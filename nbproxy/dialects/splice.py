@@ -20,7 +20,6 @@ from . import json_spans
 from .base import Unreadable
 from .json_spans import Member
 
-
 Path = tuple[str, str]  # of an array: the member of the answer's object, and the member of that one
 
 HITS: Path = ("hits", "hits")
