@@ -196,15 +196,27 @@ def _fields(spec: Spec, *names: str) -> Iterator[Part]:
 
 
 def _lucene(spec: Spec) -> Iterator[Part]:
-    yield from _syntax(spec, spec.text, "df")
+    """Lucene's syntax, with the queries that may stand inside of one in Solr's."""
+    if _ALL.fullmatch(spec.text):
+        yield Everything()
+        return
+    at = 0
+    for found in _PART.finditer(spec.text):
+        if found["phrase"] is None:
+            yield from _words(spec, spec.text[at : found.start()], "df")
+            yield from _embedded(found)
+            at = found.end()
+    yield from _words(spec, spec.text[at:], "df")
 
 
 def _edismax(spec: Spec) -> Iterator[Part]:
-    """A user's words: a colon that nothing follows is not a field's."""
+    """A user's words, without queries inside; a colon that nothing follows is not a field's."""
     if not spec.text.strip():
         yield from _alternative(spec)
+    elif _ALL.fullmatch(spec.text):
+        yield Everything()
     else:
-        yield from _syntax(spec, _LONELY_COLON.sub(r"\:", spec.text), "qf", "df")
+        yield from _words(spec, _LONELY_COLON.sub(r"\:", spec.text), "qf", "df")
 
 
 def _dismax(spec: Spec) -> Iterator[Part]:
@@ -221,20 +233,6 @@ def _alternative(spec: Spec) -> Iterator[Part]:
         yield Query(alternative)
 
 
-def _syntax(spec: Spec, text: str, *default: str) -> Iterator[Part]:
-    """Lucene's syntax, with what Solr adds to it."""
-    if _ALL.fullmatch(text):
-        yield Everything()
-        return
-    at = 0
-    for found in _PART.finditer(text):
-        if found["phrase"] is None:
-            yield from _words(spec, text[at : found.start()], default)
-            yield from _embedded(found)
-            at = found.end()
-    yield from _words(spec, text[at:], default)
-
-
 def _embedded(found: re.Match[str]) -> Iterator[Part]:
     """``_query_:"…"``, or local params inside a query."""
     if found["not"] or (found["magic"] or "").startswith("_val_"):
@@ -243,7 +241,7 @@ def _embedded(found: re.Match[str]) -> Iterator[Part]:
         yield Query(found["local"] or _unescape(found["value"][1:-1]))
 
 
-def _words(spec: Spec, text: str, default: tuple[str, ...]) -> Iterator[Part]:
+def _words(spec: Spec, text: str, *default: str) -> Iterator[Part]:
     found = lucene.reduce(_DIALECT.sub(_plain, text))
     if found.unprefixed:
         yield from _fields(spec, *default)
