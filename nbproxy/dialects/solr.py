@@ -125,7 +125,8 @@ class Solr(Dialect):
         """
         undo = answer.undo if isinstance(answer.undo, Undo) else Undo()
         try:
-            body = splice.join(answer.body, answer.spans, order, undo.strip if undo.shown is not None else None)
+            change = None if undo.shown is None else undo.strip
+            body = splice.join(answer.body, answer.spans, order, change, blank=b"")
             page = [answer.hits[i].doc_id for i in order]
             return solr_widening.restored(body, undo, page, cut=len(order) < len(answer.hits))
         except RecursionError:

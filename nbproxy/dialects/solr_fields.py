@@ -137,4 +137,4 @@ def strip(document: bytes, shown: FieldList) -> bytes:
     """A document with only the members that the client asked for."""
     every = json_spans.members(document)
     kept = [(one, document[one.start : one.end]) for one in every if shown.shows(one.key)]
-    return document if len(kept) == len(every) else splice.keep_members(document, every, kept)
+    return document if len(kept) == len(every) else splice.keep_members(document, every, kept, blank=b"")

@@ -62,7 +62,7 @@ class Undo:
         for one in every:
             value = self._value(one.key, text[one.start : one.end], wanted.get(one.key))
             kept += [] if value is None else [(one, value)]
-        return splice.keep_members(text, every, kept)
+        return splice.keep_members(text, every, kept, blank=b"")
 
     def _value(self, name: str, text: bytes, wanted: tuple[str, ...] | None) -> bytes | None:
         if wanted is not None:
@@ -169,8 +169,9 @@ def _edited(text: bytes, edits: Mapping[str, Edit]) -> bytes:
     if text.lstrip(b" \t\r\n")[:1] != b"{":
         return text
     for one in reversed(json_spans.members(text)):
-        if one.key in edits:
-            text = text[: one.start] + edits[one.key](text[one.start : one.end]) + text[one.end :]
+        value = text[one.start : one.end]
+        if one.key in edits and (new := edits[one.key](value)) != value:
+            text = text[: one.start] + new + text[one.end :]
     return text
 
 
@@ -181,7 +182,7 @@ def _of_page(text: bytes, page: Sequence[str | None]) -> bytes:
     if every and None in page:
         raise Unreadable("highlights of documents without ids")
     kept = [(one, text[one.start : one.end]) for one in every if one.key in page]
-    return text if len(kept) == len(every) else splice.keep_members(text, every, kept)
+    return text if len(kept) == len(every) else splice.keep_members(text, every, kept, blank=b"")
 
 
 def _items(text: bytes) -> list[tuple[int, int]]:

@@ -132,17 +132,18 @@ def join(
     spans: Sequence[tuple[int, int]],
     order: Sequence[int],
     change: Callable[[bytes], bytes] | None = None,
+    blank: bytes = b" ",
 ) -> bytes:
     """``body`` with its array holding the items ``order`` and nothing else, each passed through ``change``.
 
     The first separator stands between all of them. An array that becomes empty is ``[]``, or ``[ ]`` where the answer
-    is pretty, as Elasticsearch prints one.
+    is pretty, as Elasticsearch prints one; ``blank``: what others have there.
     """
     if not spans or (change is None and list(order) == list(range(len(spans)))):
         return body
     frame = _frame(body, spans)
     if not order:
-        return frame.before + (b" " if frame.lead else b"") + frame.after
+        return frame.before + (blank if frame.lead else b"") + frame.after
     picked = [body[spans[i][0] : spans[i][1]] for i in order]
     middle = frame.separator.join(map(change, picked) if change else picked)
     return b"".join((frame.before, frame.lead, middle, frame.trail, frame.after))
@@ -155,7 +156,11 @@ def without_member(text: bytes, key: str) -> bytes:
 
 
 def keep_members(
-    text: bytes, every: Sequence[Member], kept: Sequence[tuple[Member, bytes]], compact: bool = False
+    text: bytes,
+    every: Sequence[Member],
+    kept: Sequence[tuple[Member, bytes]],
+    compact: bool = False,
+    blank: bytes = b" ",
 ) -> bytes:
     """The object ``text``, whose members are ``every``, with only those ``kept``, each with the value given.
 
@@ -166,7 +171,7 @@ def keep_members(
     open_, close = every[0].at, json_spans.closing(text, every[-1].end)
     lead = text[text.index(b"{") + 1 : open_]
     if not kept:
-        return b"{ }" if lead else b"{}"
+        return b"{" + (blank if lead else b"") + b"}"
     separator = text[every[0].end : every[1].at] if len(every) > 1 else b","
     parts = [text[member.at : member.start] + value for member, value in kept]
     return b"".join((text[:open_], separator.join(parts), text[every[-1].end : close], text[close:]))
