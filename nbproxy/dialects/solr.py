@@ -50,6 +50,7 @@ class Solr(Dialect):
         root: str = "/solr",
     ) -> None:
         self._id, self._rows = id, rows
+        self._hidden = _INTERNAL | {id}
         segments = tuple(segment for segment in root.split("/") if segment)
         self._routes = solr_request.Routes(segments, frozenset(name.strip("/") for name in handlers))
         self._ends = tuple(self._routes.handlers)
@@ -107,15 +108,11 @@ class Solr(Dialect):
     def _texts(
         self, found: Sequence[dict[str, Any]], fields: FieldsSetting, searched: tuple[str, ...]
     ) -> Sequence[str | None]:
-        """Of all fields, where no particular ones are read, those that are the collection's own."""
-        if fields is not None or not self._hides().isdisjoint(searched):
+        """Where no particular fields are read, those that are the collection's own are."""
+        if fields is not None or any(hit_text.leaves(one.get(name)) for one in found for name in searched):
             return hit_text.texts(found, fields, searched)
-        hidden = self._hides()
-        own = [{key: one[key] for key in one if key not in hidden and key[:1] != "["} for one in found]
-        return hit_text.texts(own, fields, searched)
-
-    def _hides(self) -> frozenset[str]:
-        return _INTERNAL | {self._id}
+        own = [{key: one[key] for key in one if key not in self._hidden and key[:1] != "["} for one in found]
+        return hit_text.texts(own, None, searched)
 
     def write_hits(self, answer: Answer, order: Sequence[int]) -> bytes:
         """Upstream's bytes with the documents ``order`` and nothing else, and without what only the wider request

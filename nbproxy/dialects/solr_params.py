@@ -73,14 +73,23 @@ class Params:
         return "ie" not in self.sent_in_url or self.sent_in_url["ie"][0].lower() in ("utf-8", "utf8")
 
     @cached_property
+    def _url_pairs(self) -> list[tuple[str, str]]:
+        return pairs(self.request.target.partition("?")[2])
+
+    @cached_property
     def sent_in_url(self) -> dict[str, list[str]]:
-        return multi(pairs(self.request.target.partition("?")[2]))
+        return multi(self._url_pairs)
+
+    @cached_property
+    def sent_pairs(self) -> list[tuple[str, str]]:
+        """Names and values of the URL, followed by the form's."""
+        form = pairs(self.text, self.charset) if self.place == "form" and self.known_charset else []
+        return [*self._url_pairs, *form]
 
     @cached_property
     def sent(self) -> dict[str, list[str]]:
-        """The parameters of the URL, followed by the form's."""
-        form = pairs(self.text, self.charset) if self.place == "form" and self.known_charset else []
-        return multi([*pairs(self.request.target.partition("?")[2]), *form])
+        """The parameters that are said one by one; all but those of a JSON request."""
+        return multi(self.sent_pairs)
 
     @cached_property
     def _json_texts(self) -> list[str]:

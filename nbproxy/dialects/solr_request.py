@@ -19,7 +19,7 @@ from ..messages import Request
 from ..ranking import Search
 from . import query_text, solr_fields, solr_query
 from .search_request import Malformed
-from .solr_params import Params, as_list, pairs, text_of
+from .solr_params import Params, as_list, text_of
 
 MAX_INT = 2**31 - 1
 
@@ -156,9 +156,8 @@ def _malformed(asked: Asked) -> bool:
         asked.window  # noqa: B018 (reads the JSON too)
     except Malformed:
         return True
-    texts = (asked.request.target.partition("?")[2], asked.text if asked.place == "form" else "")
-    names = [name for text in texts for name, _ in pairs(text, asked.charset)]
-    return any(name != name.strip() for name in names) or bool(asked.own.keys() & {"start", "rows"})
+    odd = any(name != name.strip() for name, _ in asked.sent_pairs)
+    return odd or bool(asked.own.keys() & {"start", "rows"})
 
 
 def _collapses(asked: Asked) -> bool:
