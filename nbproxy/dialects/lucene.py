@@ -1,5 +1,7 @@
 """Lucene's query syntax reduced to words: what a person meant, for a model to read.
 
+No text takes longer than its length: each place is looked at by one alternative that cannot fail far from it.
+
 Operators, field prefixes, boosts, fuzziness, slop, regular expressions, ranges and negated terms go; a wildcard at a
 word's end goes and leaves the word, one inside takes the word with it. Nothing here fails: text that Lucene would
 refuse is reduced as far as it goes.
@@ -16,12 +18,12 @@ from dataclasses import dataclass, field
 _FULL = re.compile(
     r"""(?P<phrase>"(?:\\.|[^"\\])*+"?)
       | (?P<regex>/(?:\\.|[^/\\\s])++/(?=[\s()~^]|\Z))
-      | (?P<range>[\[{][^\]}]*+[\]}])
+      | (?P<range>[\[{][^\[\]{}]*+[\]}])
       | (?P<open>\() | (?P<close>\))
       | (?P<ignored>[~^][0-9.]*+ | (?:AND|OR|&&|\|\|)(?=[\s()]|\Z) | \+)
       | (?P<negation>NOT(?=[\s(]|\Z) | [-!])
-      | (?P<field>(?:\\.|[^\s:()"\[\]{}^~\\])++:)
       | (?P<compare>[<>]=?+)
+      | (?P<field>(?:\\.|[^\s:()"\[\]{}^~\\])++:)
       | (?P<term>(?:\\.|[^\s()"\[\]{}^~:\\])++)
     """,
     re.X | re.S,
@@ -37,7 +39,6 @@ _SIMPLE = re.compile(
 )
 _ESCAPE = re.compile(r"\\(.)", re.S)
 _WILD = re.compile(r"(?<!\\)[*?]")
-_WILD_END = re.compile(r"(?<!\\)[*?]+\Z")
 
 
 @dataclass(slots=True)
@@ -117,7 +118,9 @@ def _phrase(token: str) -> str:
 
 
 def _term(token: str) -> str:
-    word = _WILD_END.sub("", token)
+    word = token.rstrip("*?")
+    if word.endswith("\\"):
+        word = token[: len(word) + 1]  # the first of them is escaped
     return "" if _WILD.search(word) else _unescape(word)
 
 

@@ -20,6 +20,8 @@ _TOKEN = re.compile(
     """,
     re.X | re.S,
 )
+Token = tuple[str, str]  # its kind, and as it is written
+_END: Token = ("end", "")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.S)
 _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
@@ -39,27 +41,31 @@ def loads(text: str) -> Any:
 
 class _Lax:
     def __init__(self, text: str) -> None:
-        self._tokens = _tokens(text)
-        self._at = 0
+        self._text, self._at = text, 0
 
     def whole(self) -> Any:
-        if not self._tokens:
+        if self._next() == _END:
             return None
+        self._at = 0
         value = self._value(0)
-        if self._at != len(self._tokens):
+        if self._next() != _END:
             _refuse("more than one value")
         return value
 
-    def _next(self) -> tuple[str, str]:
-        if self._at == len(self._tokens):
-            _refuse("it ends too early")
-        self._at += 1
-        return self._tokens[self._at - 1]
+    def _next(self) -> Token:
+        while self._at < len(self._text):
+            found = _TOKEN.match(self._text, self._at)
+            if found is None:
+                _refuse(f"not JSON at character {self._at}")
+            self._at = found.end()
+            if found.lastgroup != "skip":
+                return found.lastgroup or "", found[0]
+        return _END
 
     def _value(self, depth: int) -> Any:
         kind, token = self._next()
-        if depth > _MAX_DEPTH:
-            _refuse("nested too deep")
+        if kind == "end" or depth > _MAX_DEPTH:
+            _refuse("it ends too early, or goes too deep")
         if kind == "mark":
             return self._container(token, depth + 1)
         return _string(token) if kind == "string" else _bare(token)
@@ -73,7 +79,7 @@ class _Lax:
         out: dict[str, Any] = {}
         while not self._closed("}"):
             kind, key = self._next()
-            if kind == "mark" or self._next() != ("mark", ":"):
+            if kind not in ("string", "bare") or self._next() != ("mark", ":"):
                 _refuse("no key and colon")
             out[_string(key) if kind == "string" else key] = self._value(depth)
         return out
@@ -86,28 +92,17 @@ class _Lax:
 
     def _closed(self, bracket: str) -> bool:
         """Whether the container ends here; commas before that are passed over, and may be missing."""
-        while (token := self._next()) == ("mark", ","):
-            pass
+        before, token = self._at, self._next()
+        while token == ("mark", ","):
+            before, token = self._at, self._next()
         if token == ("mark", bracket):
             return True
-        self._at -= 1
+        self._at = before
         return False
 
 
 def _refuse(why: str) -> NoReturn:
     raise Malformed(why)
-
-
-def _tokens(text: str) -> list[tuple[str, str]]:
-    out, at = [], 0
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
-            _refuse(f"not JSON at character {at}")
-        at = found.end()
-        if found.lastgroup != "skip":
-            out.append((found.lastgroup or "", found[0]))
-    return out
 
 
 def _string(token: str) -> str:

@@ -13,7 +13,7 @@ import codecs
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import unquote_plus
@@ -25,8 +25,9 @@ from .search_request import Malformed
 Place = Literal["none", "form", "json", "other"]
 
 _FORM = "application/x-www-form-urlencoded"
-_MACRO = re.compile(r"(?<!\\)\$\{([^\W\d][\w.]*)(?::([^}]*))?\}")
+_MACRO = re.compile(r"(?<!\\)\$\{([^\W\d][\w.]*+)(?::([^}$]*+))?\}")
 _MACRO_LEVELS = 5
+_MACROS = 1000  # in one request: they may multiply
 _JSON_START = re.compile(r"\s*(?:[{\[#]|//|/\*)")
 _NOT_JSON = frozenset(["json.nl", "json.wrf"])  # parameters of the answer's format
 _LISTS = frozenset(["fields", "filter"])
@@ -37,6 +38,7 @@ class Params:
     """A request's parameters."""
 
     request: Request
+    _macros_left: int = field(default=_MACROS, init=False, repr=False)
 
     @cached_property
     def place(self) -> Place:
@@ -132,11 +134,14 @@ class Params:
         """``text`` with its macros replaced."""
         if "${" not in text or level == _MACRO_LEVELS or self.params.get("expandMacros", ["true"])[0] != "true":
             return text
-        return _MACRO.sub(lambda found: self.expand(self._macro(found[1], found[2]), level + 1), text)
+        return _MACRO.sub(lambda found: self._macro(found, level + 1), text)
 
-    def _macro(self, name: str, default: str | None) -> str:
-        values = self.params.get(name)
-        return str(values[0]) if values else default or ""
+    def _macro(self, found: re.Match[str], level: int) -> str:
+        if not self._macros_left:
+            return found[0]
+        self._macros_left -= 1
+        values = self.params.get(found[1])
+        return self.expand(str(values[0]) if values else found[2] or "", level)
 
     def all(self, name: str) -> list[Any]:
         """Every value of a parameter: texts, and objects of the JSON query DSL where ``queries`` has this name."""
@@ -172,8 +177,11 @@ def as_list(value: Any) -> list[Any]:
 
 
 def text_of(value: Any) -> str:
-    """A JSON value as the parameter that Solr makes of it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """A JSON value as the parameter that Solr makes of it; one that is nested too deep is of no use."""
+    try:
+        return value if isinstance(value, str) else json.dumps(value)
+    except RecursionError:
+        return ""
 
 
 def _merge(top: dict[str, Any], path: Sequence[str], value: Any) -> None:

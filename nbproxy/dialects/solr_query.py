@@ -19,7 +19,7 @@ from . import lucene
 from .query_text import Everything, Field, Other, QueryText, Text
 from .solr_params import Params, as_list, text_of
 
-_MOST = 200  # queries in one request
+_MOST = 100  # queries in one request
 _EVERYWHERE = "_text_"  # the field that the default configuration copies all others to
 _LOCAL = re.compile(
     r"""\s*+(?P<name>[^\W\d][\w.$-]*+)\s*+
@@ -32,11 +32,13 @@ _QUOTED = r"""(?:"(?:\\.|[^"\\])*+"|'(?:\\.|[^'\\])*+')"""
 _PART = re.compile(
     rf"""(?P<not>(?:[-!]|\bNOT\s+)?)(?:
            (?P<magic>\b_(?:query|val)_:\s*)(?P<value>{_QUOTED})
-         | (?P<local>\{{!(?:[^}}"']|{_QUOTED})*+\}}[^\s){{^]*+))
-      | (?P<phrase>"(?:\\.|[^"\\])*+")""",
+         | (?P<local>\{{!(?:[^{{}}"']|{_QUOTED})*+\}}[^\s){{^]*+))
+      | (?P<phrase>"(?:\\.|[^"\\])*+"?)""",
     re.X | re.S,
 )
-_DIALECT = re.compile(r'("(?:\\.|[^"\\])*+")|(/\*.*?\*/|\^=[0-9.]*+)|((?<![\w:\\.])filter\()', re.S)
+_DIALECT = re.compile(
+    r"""("(?:\\.|[^"\\])*+"?) | (/\*(?:[^*]|\*(?!/))*+(?:\*/)? | \^=[0-9.]*+) | ((?<![\w:\\.])filter\()""", re.X | re.S
+)
 _ALL = re.compile(r"[+(\s]*(?:\*:)?\*[)\s]*(?:\^=?[0-9.]+\s*)?")
 _LONELY_COLON = re.compile(r"(?<!\\):(?=\s|\Z)")
 _NOT_DISMAX = re.compile(r"[\\!():^\[\]/{}~*?<>]")  # special elsewhere
@@ -155,7 +157,8 @@ def _local_param(found: re.Match[str], params: Params) -> tuple[str, list[Any]]:
 
 
 def _first(own: Mapping[str, list[Any]], name: str, default: str) -> str:
-    return str(next(iter(own.get(name, ())), default))
+    value = next(iter(own.get(name, ())), default)
+    return value if isinstance(value, str) else default
 
 
 def _unescape(text: str) -> str:
@@ -170,12 +173,16 @@ def _object(query: Query, params: Params) -> tuple[str, dict[str, list[Any]]] | 
     if name.startswith("#"):
         return [Query(value)]
     if name == "param":
-        return [Query(one) for one in params.all(str(value))]
+        return [Query(one) for one in _named(params, value)]
     if not isinstance(value, dict):
         return name, {"v": as_list(value)}
     if set(value) == {"param"}:
-        return name, {"v": params.all(str(value["param"]))}
+        return name, {"v": _named(params, value["param"])}
     return name, {"v" if key == "query" else key: as_list(one) for key, one in value.items()}
+
+
+def _named(params: Params, name: Any) -> list[Any]:
+    return params.all(name) if isinstance(name, str) else []
 
 
 # -- parsers ---------------------------------------------------------------------------------------------------------

@@ -28,7 +28,6 @@ V2_ROOTS: tuple[tuple[str, ...], ...] = (("api", "c", "*"), ("api", "collections
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,10}")
 _SCORE_FIRST = re.compile(r"\s*(?:score\s+(?:desc|top)\s*(?:,.*)?)?", re.I | re.S)
-_COLLAPSE = re.compile(r"\{!\s*(?:[^}]*\s)?(?:type\s*=\s*['\"]?)?collapse\b")
 _BESIDE = ("mlt", "tv", "clustering")
 _TIMED = frozenset(["true", "all", "timing", "query", "track"])
 
@@ -163,13 +162,17 @@ def _malformed(asked: Asked) -> bool:
 def _collapses(asked: Asked) -> bool:
     if asked.flag("group") or asked.flag("expand"):
         return True
-    return any(_is_collapse(one) for one in asked.filters)
+    return any(_is_collapse(one, asked) for one in asked.filters)
 
 
-def _is_collapse(query: Any) -> bool:
-    if isinstance(query, dict):  # {"collapse": {…}}, {"#tag": …}
-        return any(name == "collapse" or (name[:1] == "#" and _is_collapse(one)) for name, one in query.items())
-    return isinstance(query, str) and _COLLAPSE.match(query) is not None
+def _is_collapse(query: Any, asked: Asked) -> bool:
+    if isinstance(query, dict) and len(query) == 1 and next(iter(query)).startswith("#"):  # {"#tag": query}
+        (query,) = query.values()
+    if isinstance(query, dict):
+        return "collapse" in query
+    if not isinstance(query, str) or not query.startswith("{!"):
+        return False
+    return "collapse" in solr_query.local_params(query, asked)[0].get("type", ())
 
 
 def _debugs(asked: Asked, wanted: frozenset[str]) -> bool:

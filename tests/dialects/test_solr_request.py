@@ -2,7 +2,7 @@
 
 import json
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -154,6 +154,40 @@ def test_reasons(request_: Request, reason: str) -> None:
 @pytest.mark.parametrize("query", NONE)
 def test_no_reason(query: str) -> None:
     assert isinstance(SOLR.read_search(asked(query)), Search)
+
+
+NESTED = ["query", "filter", "fields", "sort", "limit", "queries", "params"]
+
+
+@pytest.mark.parametrize("member", NESTED)
+@pytest.mark.parametrize("depth", [80, 500, 985, 20_000])
+def test_deep_requests_are_read_or_left_alone(depth: int, member: str) -> None:
+    arrays, tags = "[" * depth + "]" * depth, '{"#a":' * depth + "1" + "}" * depth
+    clauses = '{"bool":{"must":' * depth + '"a"' + "}}" * depth
+    for inner in (arrays, tags, clauses):
+        for text in ('{"M":V}', '{"query":"a","params":{"M":V}}', "{M:V}"):
+            body = text.replace("M", member).replace("V", inner).encode()
+            assert SOLR.read_search(asked("", body)) is not None
+
+
+LONG = 60_000  # what looks ahead to the end from each place takes minutes
+UNITS = [
+    "[", "*", "<", "{!", "{!'", "/* ", '"\\"', "_query_:'", "${a:", "NOT  ", "filter(", "a=", "\\", "{!a='", "score ", ",(",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_no_request_takes_longer_than_its_length(unit: str) -> None:
+    text = unit * (LONG // len(unit))
+    for parser in ("lucene", "edismax", "dismax"):
+        assert SOLR.read_search(asked("", urlencode({"q": text, "defType": parser}).encode(), FORM)) is not None
+    for name in ("fq", "fl", "sort", "json", "qf", "rq"):
+        assert SOLR.read_search(asked("q=a", urlencode({name: "{!" + text}).encode(), FORM)) is not None
+
+
+def test_macros_do_not_multiply() -> None:
+    body = urlencode({"q": "${b}" * 500, "b": "${c}" * 500, "c": "${d}" * 500, "d": "x"}).encode()
+    assert isinstance(SOLR.read_search(asked("", body, FORM)), Search)
 
 
 def test_windows() -> None:
