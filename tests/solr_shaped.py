@@ -101,6 +101,7 @@ def _merged(sent: Params, texts: list[str], defaults: Params) -> Params:
     for one in requests:
         for name, value in one.get("params", {}).items():
             params.setdefault(name, [str(item) for item in (value if isinstance(value, list) else [value])])
+    params = {**{name: list(values) for name, values in defaults.items()}, **params}
     members: dict[str, Any] = {}
     singles = [
         (name[5:], json.loads(value)) for name, values in sent.items() if name.startswith("json.") for value in values
@@ -113,7 +114,7 @@ def _merged(sent: Params, texts: list[str], defaults: Params) -> Params:
         if member in members:
             value = members[member]
             params[name] = [next(iter(value.values()))["query"] if isinstance(value, dict) else str(value)]
-    return {**defaults, **params}
+    return params
 
 
 def _flag(params: Params, name: str) -> bool:

@@ -193,7 +193,7 @@ def test_a_url_that_holds_the_core(start: Start, solr: Json) -> None:
 
 def test_a_handlers_own_number_of_rows(start: Start, solr: Json) -> None:
     solr.answer = SolrShaped(rows="7").answer
-    session = start(solr.url, model=backwards, dialect=Solr(rows=7))
+    session = start(solr.url, model=backwards, dialect=Solr(defaults={"rows": 7}))
     for page in ({}, {"echoParams": "all"}):
         plain, through = client(solr.url).search(QUERY, **page), client(session.url).search(QUERY, **page)
         assert without_docs(through) == without_docs(plain)

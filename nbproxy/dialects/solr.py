@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -34,8 +34,9 @@ class Solr(Dialect):
     """The search API of Solr.
 
     :param id: the collection's ``uniqueKey``.
-    :param rows: how many hits the handlers give a request that does not say: the ``rows`` among their defaults in
-        ``solrconfig.xml``, else Solr's own 10.
+    :param defaults: the handlers' defaults as ``solrconfig.xml`` has them (``{"defType": "edismax", "qf": "title^2
+        body", "rows": 20}``), which no request shows. Those for ``rows``, ``fl`` and ``sort`` matter to what clients
+        get, those for ``defType``, ``qf`` and ``df`` to what the model reads.
     :param handlers: the search handlers.
     :param root: what comes before a core's name in a path; ``""`` where upstream's URL has it already
         (``http://host:8983/solr``), or a core too.
@@ -45,11 +46,12 @@ class Solr(Dialect):
         self,
         *,
         id: str = "id",
-        rows: int = 10,
+        defaults: Mapping[str, str | int | Sequence[str]] | None = None,
         handlers: Iterable[str] = ("select", "query"),
         root: str = "/solr",
     ) -> None:
-        self._id, self._rows = id, rows
+        self._id = id
+        self._defaults = {name: _strings(value) for name, value in (defaults or {}).items()}
         self._hidden = _INTERNAL | {id}
         segments = tuple(segment for segment in root.split("/") if segment)
         self._routes = solr_request.Routes(segments, frozenset(name.strip("/") for name in handlers))
@@ -75,7 +77,7 @@ class Solr(Dialect):
 
     def read_window(self, request: Request) -> tuple[int, int] | None:
         """(offset, size) of a request that :meth:`read_search` has a reason for, None where they cannot be read."""
-        return solr_request.read_window(request, self._rows)
+        return solr_request.read_window(self._asked(request))
 
     def widen(self, request: Request, search: Search, depth: int, fields: FieldsSetting = None) -> Widened:
         """The first ``max(depth, offset + size)`` hits from 0, with the fields that the model reads.
@@ -85,7 +87,7 @@ class Solr(Dialect):
         return solr_widening.widen(self._asked(request), search, depth, fields, self._id)
 
     def _asked(self, request: Request) -> solr_request.Asked:
-        return solr_request.Asked(request, self._rows)
+        return solr_request.Asked(request, self._defaults)
 
     def read_hits(
         self, body: bytes, search: Search, fields: FieldsSetting = None, *, offset: int = 0, undo: Any = None
@@ -136,6 +138,10 @@ class Solr(Dialect):
             "responseHeader": {"status": status, "QTime": 0},
             "error": {"metadata": metadata, "msg": reason, "code": status},
         }
+
+
+def _strings(value: str | int | Sequence[str]) -> list[str]:
+    return [str(value)] if isinstance(value, str | int) else list(value)
 
 
 def _read_all(body: bytes, spans: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:

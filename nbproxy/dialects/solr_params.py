@@ -35,9 +35,13 @@ _LISTS = frozenset(["fields", "filter"])
 
 @dataclass
 class Params:
-    """A request's parameters."""
+    """A request's parameters.
+
+    :ivar defaults: what the handler takes for parameters that the request does not have.
+    """
 
     request: Request
+    defaults: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _macros_left: int = field(default=_MACROS, init=False, repr=False)
 
     @cached_property
@@ -99,7 +103,12 @@ class Params:
 
     @cached_property
     def params(self) -> dict[str, list[Any]]:
-        """The parameters with those of the JSON's ``params``, before macros."""
+        """All parameters, the handler's defaults included, before macros."""
+        return {name: list(values) for name, values in self.defaults.items()} | self.said
+
+    @cached_property
+    def said(self) -> dict[str, list[Any]]:
+        """The request's own parameters, with those of the JSON's ``params``."""
         out: dict[str, list[Any]] = dict(self.sent)
         for text in self._json_texts:
             try:

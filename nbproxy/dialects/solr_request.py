@@ -15,13 +15,13 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
-from ..messages import Request
 from ..ranking import Search
 from . import query_text, solr_fields, solr_query
 from .search_request import Malformed
 from .solr_params import Params, as_list, text_of
 
 MAX_INT = 2**31 - 1
+DEFAULT_ROWS = 10
 
 # What comes before the handler; "*" is a core, a collection, or several. "/solr" may be elsewhere: Solr(root=…).
 V2_ROOTS: tuple[tuple[str, ...], ...] = (("api", "c", "*"), ("api", "collections", "*"), ("api", "cores", "*"))
@@ -69,12 +69,7 @@ def _fits(shape: Sequence[str], segments: Sequence[str]) -> bool:
 
 @dataclass
 class Asked(Params):
-    """A request on a search's path, read as far as a reason needs.
-
-    :ivar rows: how many hits the handler gives a request that does not say.
-    """
-
-    rows: int = 10
+    """A request on a search's path, read as far as a reason needs."""
 
     @cached_property
     def window(self) -> tuple[int, int]:
@@ -82,15 +77,15 @@ class Asked(Params):
 
         :raises Malformed: not whole numbers of at least 0, or two different ones.
         """
-        return self._number("start", "offset", 0), self._number("rows", "limit", self.rows)
+        return self._number("start", "offset", 0), self._number("rows", "limit", DEFAULT_ROWS)
 
     def _number(self, name: str, member: str, default: int) -> int:
-        said = [self.get(name)] if name in self.params else []
+        said = [self.get(name)] if name in self.said else []
         said += [text_of(self.json[member])] if member in self.json else []
-        numbers = {number(one) for one in said}
+        numbers = {number(one) for one in said or [self.get(name) or str(default)]}
         if len(numbers) > 1:  # which of them counts depends on Solr's version
             raise Malformed(f"{name} and {member} differ")
-        return numbers.pop() if numbers else default
+        return numbers.pop()
 
     @cached_property
     def sort(self) -> list[str]:
@@ -217,9 +212,9 @@ def read_search(asked: Asked, index: str | None) -> Search | str:
     )
 
 
-def read_window(request: Request, rows: int) -> tuple[int, int] | None:
+def read_window(asked: Asked) -> tuple[int, int] | None:
     """(offset, size), None where they cannot be read."""
     try:
-        return Asked(request, rows).window
+        return asked.window
     except Malformed:
         return None

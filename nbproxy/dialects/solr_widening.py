@@ -110,10 +110,11 @@ class Edits:
         in_json = member in asked.json
         if in_json:
             self._set(f"json.{member}", str(value))
-        if name in asked.params or not in_json:
+        if name in asked.said or not in_json:
             self._set(name, str(value))
         if self._all:  # what counts is echoed, wherever it was said
-            self._echo[name] = (str(was),)
+            said = () if in_json else asked.said.get(name, ())
+            self._echo[name] = tuple(asked.expand(one) for one in said) or (str(was),)
 
     def _set(self, name: str, value: str) -> None:
         said, in_url = self._asked.sent.get(name, []), self._asked.sent_in_url.get(name, [])
@@ -124,8 +125,8 @@ class Edits:
             self._form = splice.set_params("?" + self._form, {name: value})[1:]
 
     def show(self, fields: str) -> None:
-        """Add a field list to the client's. One that only the JSON's ``params`` hold is said again, as any ``fl``
-        elsewhere takes its place."""
+        """Add a field list to the client's. One that only the JSON's ``params`` or the handler's defaults hold is said
+        again, as any ``fl`` elsewhere takes its place."""
         asked = self._asked
         again = () if "fl" in asked.sent else asked.params.get("fl", ())
         if self._all:

@@ -141,7 +141,9 @@ def test_errors_are_in_solrs_shape() -> None:
 
 # -- any request -----------------------------------------------------------------------------------------------------
 
-ENGINE = SolrShaped(rows="10")  # as the default configuration has it
+PLAIN = (SolrShaped(rows="10"), SOLR)  # as the default configuration has it
+OWN = {"rows": "7", "fl": "title,words_i", "defType": "edismax", "qf": "title"}
+ENGINES = [PLAIN, (SolrShaped(**OWN), Solr(defaults=OWN))]
 FORM, JSON = b"application/x-www-form-urlencoded", b"application/json"
 VALUES: dict[str, list[str]] = {
     "q": ["dripping tap", "tap water", "{!edismax qf=title v=$qq}", "title:tap", "*:*", "zzz", ""],
@@ -174,6 +176,9 @@ MEMBERS: dict[str, list[Any]] = {
 }
 
 
+FIELDS = st.sampled_from([None, "title", ["text"], "{title}: {words_i}"])
+
+
 @st.composite
 def requests(draw: st.DrawFn) -> Request:
     """Requests by URL, by form and by JSON, of what Solr knows and of what it refuses."""
@@ -190,36 +195,39 @@ def requests(draw: st.DrawFn) -> Request:
     return Request("POST" if body else "GET", target, headers, body)
 
 
-def asked(request: Request) -> bytes:
+def asked(engine: SolrShaped, request: Request) -> bytes:
     headers = {name.decode().lower(): value.decode() for name, value in request.headers}
-    body = ENGINE.answer(request.method, request.target, headers, request.body)[1]
+    body = engine.answer(request.method, request.target, headers, request.body)[1]
     assert isinstance(body, bytes)
     return body
 
 
 @settings(deadline=None, max_examples=300)
-@given(requests(), st.integers(1, 60), st.sampled_from([None, "title", ["text"], "{title}: {words_i}"]), st.randoms())
-def test_any_request_and_any_order(request: Request, depth: int, fields: Any, random: Any) -> None:
-    search = SOLR.read_search(request)
-    SOLR.read_window(request)
+@given(requests(), st.sampled_from(ENGINES), st.integers(1, 60), FIELDS, st.randoms())
+def test_any_request_and_any_order(
+    request: Request, engine: tuple[SolrShaped, Solr], depth: int, fields: Any, random: Any
+) -> None:
+    upstream, solr = engine
+    search = solr.read_search(request)
+    solr.read_window(request)
     if not isinstance(search, Search):
         return
-    direct = asked(request)
-    widened = SOLR.widen(request, search, depth, fields)
+    direct = asked(upstream, request)
+    widened = solr.widen(request, search, depth, fields)
     plain = json.loads(direct)
     if "error" in plain:
-        assert "error" in json.loads(asked(widened.request))
+        assert "error" in json.loads(asked(upstream, widened.request))
         return
-    found = SOLR.read_hits(asked(widened.request), search, fields, undo=widened.undo)
+    found = solr.read_hits(asked(upstream, widened.request), search, fields, undo=widened.undo)
     page = range(search.offset, min(search.offset + search.size, len(found.hits)))
-    same = SOLR.write_hits(found, page)  # upstream's own order: as if nothing had happened
+    same = solr.write_hits(found, page)  # upstream's own order: as if nothing had happened
     assert json.loads(same) == plain
     # All parameters are echoed in the order that they were found in, and a field list had to be said elsewhere.
     assert same == direct or b'"echoParams":"all"' in direct
 
     order = random.sample(range(len(found.hits)), len(page))
-    written = json.loads(SOLR.write_hits(found, order))
-    shown = [json.loads(SOLR.write_hits(found, [i]))["response"]["docs"][0] for i in order]
+    written = json.loads(solr.write_hits(found, order))
+    shown = [json.loads(solr.write_hits(found, [i]))["response"]["docs"][0] for i in order]
     assert written["response"].pop("docs") == shown
     ids = {found.hits[i].doc_id for i in order}
     assert len(ids) == len(order)

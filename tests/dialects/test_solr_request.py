@@ -71,7 +71,18 @@ def test_a_search() -> None:
     assert SOLR.read_search(asked("q=a")) == Search("a", 0, 10, (), "c")
     assert SOLR.read_search(asked("", b"q=a+b&rows=4", FORM)) == Search("a b", 0, 4, (), "c")
     assert SOLR.read_search(asked("rows=2", {"query": "a", "offset": 1})) == Search("a", 1, 2, (), "c")
-    assert Solr(rows=25).read_search(asked("q=a")) == Search("a", 0, 25, (), "c")
+
+
+DEFAULTS = Solr(defaults={"rows": 25, "defType": "edismax", "qf": "title^2 body", "fl": ["id", "title"]})
+
+
+def test_a_handlers_defaults() -> None:
+    assert DEFAULTS.read_search(asked("q=a:")) == Search("a:", 0, 25, ("title", "body"), "c")
+    assert DEFAULTS.read_search(asked("q=a&qf=x&rows=3")) == Search("a", 0, 3, ("x",), "c")
+    assert DEFAULTS.read_search(asked("", {"query": "a", "limit": 5})) == Search("a", 0, 5, ("title", "body"), "c")
+    assert DEFAULTS.read_window(asked("", {"params": {"rows": 4}})) == (0, 4)
+    assert DEFAULTS.read_search(asked("q=a&rows=4", {"limit": 5})) == "malformed"
+    assert Solr(defaults={"sort": "price asc"}).read_search(asked("q=a")) == "sorted"
 
 
 def test_user_behavior_insights() -> None:
@@ -172,7 +183,8 @@ def test_deep_requests_are_read_or_left_alone(depth: int, member: str) -> None:
 
 LONG = 60_000  # what looks ahead to the end from each place takes minutes
 UNITS = [
-    "[", "*", "<", "{!", "{!'", "/* ", '"\\"', "_query_:'", "${a:", "NOT  ", "filter(", "a=", "\\", "{!a='", "score ", ",(",
+    "[", "*", "<", "{!", "{!'", "/* ", '"\\"', "_query_:'", "${a:", "NOT  ", "filter(", "a=", "\\", "{!a='", "score ",
+    ",(",
 ]  # fmt: skip
 
 

@@ -161,3 +161,14 @@ def test_highlights_without_ids() -> None:
     with pytest.raises(Unreadable, match="without ids"):
         restored(b'{"highlighting":{"a":{}}}', Undo(), [None], cut=True)
     assert restored(b'{"highlighting":{}}', Undo(), [None], cut=True) == b'{"highlighting":{}}'
+
+
+def test_a_default_field_list_is_said_again() -> None:
+    own = Solr(defaults={"fl": "title,price", "rows": 50, "df": "text"})
+    asked = Request("GET", "/solr/c/select?q=a")
+    search = own.read_search(asked)
+    assert isinstance(search, Search)
+    out = own.widen(asked, search, 50)
+    assert out.request.target == "/solr/c/select?q=a&fl=title,price&fl=id,*,text"
+    answer = ANSWER % (b'"q":"a","fl":["title,price","id,*,text"]', b"0")
+    assert restored(answer, out.undo, [], cut=False) == ANSWER % (b'"q":"a"', b"0")
