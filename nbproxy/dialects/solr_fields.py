@@ -29,17 +29,21 @@ class FieldList:
     :ivar names: that are shown: fields, and the keys that something is shown under.
     :ivar globs: patterns of names, as a regular expression.
     :ivar whole: whether all fields are shown.
+    :ivar moved: fields that are shown under another key only.
     :ivar text: as it was written, for the keys of functions and transformers.
     """
 
     names: frozenset[str]
     globs: re.Pattern[str] | None
     whole: bool
+    moved: frozenset[str]
     text: str
 
     def shows(self, name: str) -> bool:
         """Whether a member of a document is the client's."""
-        if self.whole or name in self.names or (self.globs is not None and self.globs.fullmatch(name) is not None):
+        if name in self.names or name in self.moved:
+            return name in self.names
+        if self.whole or (self.globs is not None and self.globs.fullmatch(name) is not None):
             return True
         # What is no field's name is a function, or a transformer in brackets, which may have had arguments.
         return _PLAIN.fullmatch(name) is None and name.removesuffix("]") in self.text
@@ -58,15 +62,13 @@ class FieldList:
 def parse(values: tuple[str, ...]) -> FieldList:
     """The field list that the values of ``fl`` make; none, or one that is empty: everything."""
     if not any(values) and len(values) < 2:
-        return FieldList(frozenset(), None, True, "")
-    names, globs = set(), []
+        return FieldList(frozenset(), None, True, frozenset(), "")
+    found: dict[str, list[str]] = {"name": [], "glob": [], "moved": []}
     for kind, name in (entry for value in values for entry in _entries(value)):
-        if kind == "glob":
-            globs.append(name)
-        else:
-            names.add(name)
+        found[kind].append(name)
+    globs = found["glob"]
     pattern = re.compile("|".join(map(_regex, globs)), re.S) if globs else None
-    return FieldList(frozenset(names), pattern, "*" in globs, "\n".join(values))
+    return FieldList(frozenset(found["name"]), pattern, "*" in globs, frozenset(found["moved"]), "\n".join(values))
 
 
 def _regex(glob: str) -> str:
@@ -74,16 +76,18 @@ def _regex(glob: str) -> str:
 
 
 def _entries(text: str) -> Iterator[tuple[str, str]]:
-    """(kind, name) of what a list holds; functions and transformers only by the key that they are given."""
+    """("name", "glob" or "moved"; the name) of what a list holds; functions and transformers only by the key that they
+    are given."""
     at = _skip(text, 0)
     while at < len(text):
         key = _KEY.match(text, at)
         start = key.end() if key else at
         at, glob = _entry(text, start)
+        kind = "glob" if glob and ("*" in glob or "?" in glob) else "moved" if key else "name"
         if key:
             yield "name", key[1]
-        elif glob is not None:
-            yield ("glob" if "*" in glob or "?" in glob else "name"), glob
+        if glob is not None and (kind != "glob" or not key):
+            yield kind, glob
         at = _skip(text, at)
 
 
@@ -128,9 +132,8 @@ def missing(
     lacking = [name for name in searched if name not in out and not shown.shows(name)]
     # Whether any hit has the searched fields is not known yet, and where none has, all strings are read (contract §3).
     # A field that the client has under another key must be named besides "*", or it would move there.
-    if not shown.whole and (everything or not searched or lacking):
-        out += ["*", *lacking]
-    return out
+    all_ = ["*"] if not shown.whole and (everything or not searched or lacking) else []
+    return out + all_ + lacking
 
 
 def strip(document: bytes, shown: FieldList) -> bytes:

@@ -20,6 +20,8 @@ LISTS: list[tuple[tuple[str, ...], str, str]] = [
     (("id na* p?ice",), "id na name_exact price", "title prce"),
     (("id,t:title",), "id t", "title"),
     (("t : title,title",), "t title", "id"),
+    (("*,t:title",), "t id", "title"),
+    (("ti*", "t:title"), "t tip", "title"),
     (("id,sum(price,title),x:div(a, b),z",), "id sum(price,title) x z", "price title a b"),
     (("id,[explain style=nl],[shard],why:[docid]",), "id [explain] [shard] why", "[docid2] [child] style"),
     (("x:{!func v='a b,c'},id",), "x id", "a b c"),
@@ -53,6 +55,8 @@ MISSING: list[tuple[str, tuple[str, ...] | None, tuple[str, ...], bool, list[str
     ("id", None, ("title",), True, ["*", "title"]),
     ("id,t:title", None, ("title",), False, ["*", "title"]),
     ("id,title:other", None, ("title",), False, []),
+    ("*,t:title", None, ("title",), False, ["title"]),
+    ("*,x:id", None, ("title",), False, ["id"]),
     ("id,[child]", None, ("title",), False, []),
     ("x:[subquery]", ("title",), (), False, []),
 ]
