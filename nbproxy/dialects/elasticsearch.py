@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from ..errors import RerankFault
 from ..messages import Request
 from ..ranking import Hit, Search
 from ..settings import FieldsSetting
-from . import hit_text, json_spans, search_request, splice, widening
+from . import hit_reading, hit_text, json_spans, search_request, splice, widening
 from .base import Answer, Dialect, Unreadable, Widened
 
 
@@ -80,7 +78,7 @@ class Elasticsearch(Dialect):
         found = _read_all(body, spans)
         if callable(fields):
             hits = [_hit(one, offset + i + 1, None) for i, one in enumerate(found)]
-            hits = [replace(hit, text=_call(fields, hit)) for hit in hits]
+            hits = hit_reading.by(fields, hits)
         else:
             texts = hit_text.texts([_readable(one) for one in found], fields, search.fields)
             hits = [_hit(one, offset + i + 1, texts[i]) for i, one in enumerate(found)]
@@ -111,22 +109,7 @@ def _read(text: bytes) -> _Hit:
     try:
         return _DECODE(text)
     except json_spans.REFUSED:  # lone surrogates, 1e400, integers of 5,000 digits, 3,000 levels
-        return msgspec.convert(_lenient(text), _Hit)
-
-
-def _lenient(text: bytes) -> dict[str, Any]:
-    """What can be decoded of an object; members that cannot are left out."""
-    return dict(_decodable(text))
-
-
-def _decodable(text: bytes, level: int = 0) -> Iterator[tuple[str, Any]]:
-    for member in json_spans.scan_members(text):
-        value = text[member.start : member.end]
-        try:
-            yield member.key, search_request.lenient(value)
-        except RecursionError:
-            if level < 2 and value[:1] == b"{":  # the hit's own members, and those of its source
-                yield member.key, dict(_decodable(value, level + 1))
+        return msgspec.convert(hit_reading.lenient(text), _Hit)
 
 
 def _hit(found: _Hit, rank: int, text: str | None) -> Hit:
@@ -150,13 +133,3 @@ def _readable(found: _Hit) -> Any:
     if found.source is not None:
         return found.source
     return hit_text.stand_in(found.fields, found.highlight, found.inner_hits)
-
-
-def _call(read: Callable[[Hit], str | None], hit: Hit) -> str | None:
-    try:
-        text = read(hit)
-    except Exception as error:
-        raise RerankFault(f"fields={read!r} failed on {hit!r}: {error!r}") from error
-    if text is not None and not isinstance(text, str):
-        raise RerankFault(f"fields={read!r} gave {type(text).__name__} for {hit!r}, not a text or None")
-    return text if text and not text.isspace() else None
