@@ -12,8 +12,8 @@ from ..errors import RerankFault
 from ..messages import Request
 from ..ranking import Hit, Search
 from ..settings import FieldsSetting
-from . import hit_text, json_spans, search_request, splice, widening
-from .base import Answer, Dialect, Unreadable, Widened
+from . import hit_text, json_spans, multi_search, search_request, splice, widening
+from .base import Answer, Dialect, Part, Unreadable, Widened
 
 
 class _Hit(msgspec.Struct, gc=False):
@@ -52,6 +52,24 @@ class Elasticsearch(Dialect):
     def index_of(self, target: str) -> str | None:
         """The path's index expression as written, percent-encoding included; None for none."""
         return search_request.index_of(target)
+
+    def parts(self, request: Request) -> tuple[Part, ...] | str | None:
+        """The searches of an ``_msearch``."""
+        kind = search_request.route(request.method, request.target)
+        if kind not in ("multi", "multi-template"):
+            return None
+        return multi_search.parts(request, templates=kind == "multi-template")
+
+    def part_spans(self, body: bytes) -> Sequence[tuple[int, int]]:
+        """Where each item of ``responses`` lies.
+
+        :raises Unreadable: they cannot be found safely.
+        """
+        return multi_search.part_spans(body)
+
+    def part_status(self, answer: bytes) -> int | None:
+        """The ``status`` of an item of ``responses``."""
+        return multi_search.part_status(answer)
 
     def read_search(self, request: Request) -> Search | str:
         """The search, or the first reason of the contract that applies and needs no depth to be known."""
