@@ -410,8 +410,9 @@ class Recorder:
         ranked = [row for row in rows if row.rankings]
         self._store(self._hits, self._built(hits_batch, [*ranked, *lates]))
         with self._gate:
-            self._count(rows)
-            self.exchanges += sum(row.part is None for row in rows)
+            whole = [row for row in rows if row.part is None]
+            self._count(whole)
+            self.exchanges += len(whole)
             if drafts_only:
                 for batch in batches:
                     self._newest.add_batch(batch)
@@ -430,7 +431,7 @@ class Recorder:
                     done.append(one)
                 else:
                     exchange = one.exchange() if isinstance(one, Draft) else one
-                    done.append(finish(exchange, self._redact, self._report))
+                    done += finish(exchange, self._redact, self._report)
             except Exception as error:  # not what an Exchange says it is; what cannot be redacted is not stored
                 self._unfit += 1
                 self._report("recording", one.exchange_id, error)
