@@ -16,9 +16,11 @@ from . import datasets
 from ._version import __version__
 from .compare import Comparison, compare
 from .connected import connect
+from .dialects import Elasticsearch
 from .errors import ConfigError, MissingExtra, NbproxyError, RerankFault, SessionClosed
 from .evaluate import Evaluation, evaluate
 from .exchange import Exchange
+from .messages import Request
 from .ranking import Hit, Reranker, Search
 from .recording import Recording, load
 from .registry import start
@@ -32,6 +34,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 __all__ = [
     "Comparison",
     "ConfigError",
+    "Elasticsearch",
     "Evaluation",
     "Exchange",
     "Hit",
@@ -39,6 +42,7 @@ __all__ = [
     "MissingExtra",
     "NbproxyError",
     "Recording",
+    "Request",
     "RerankFault",
     "Reranker",
     "Search",

@@ -17,11 +17,12 @@ from typing import Any
 from . import routes
 from .client import ClientConnection, error_body
 from .context import Context
-from .dialects import Dialect
+from .dialects import Dialect, sniffing
 from .drafts import KEPT_OF_A_BODY, WHOLE, Draft
 from .errors import ClientFault, HttpFault
 from .exchange import Route
 from .heads import UNREAD, RequestHead
+from .outbound import opted_out
 from .relay import Relay
 from .searches import SearchExchange
 from .settings import Limits, Settings
@@ -130,8 +131,15 @@ class Server:
             raise ClientFault("this proxy speaks to its own upstream only", status=421)
         if routes.is_own(head.target):
             return self._own
+        self._warn_of_sniffing(head)
         dialect = self._dialect_of(head.method, head.target)
         return self._pass if dialect is None else partial(self._search, dialect)
+
+    def _warn_of_sniffing(self, head: RequestHead) -> None:
+        """Once a session: a client is about to leave us in silence."""
+        context = self.context
+        if sniffing.is_sniff(head.method, head.target) and not any(n.where == "sniffing" for n in context.errors):
+            context.note("sniffing", None, sniffing.ADVICE)
 
     def _own(self, client: ClientConnection, head: RequestHead) -> None:
         draft = self._draft(client, head, "own")
@@ -149,8 +157,7 @@ class Server:
         draft.settings = self._picked(draft.settings, head)
         limits = self.limits
         draft.keep = (limits.search_bytes or WHOLE, limits.answer_bytes or WHOLE)
-        bypass = (head.value(b"x-nbproxy") or b"").lower() == b"off"
-        search = SearchExchange(self.context, client, draft, dialect, bypass=bypass)
+        search = SearchExchange(self.context, client, draft, dialect, bypass=opted_out(head))
         client.hand_over(search)
         search.start()
 

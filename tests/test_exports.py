@@ -9,6 +9,7 @@ import nbproxy
 SURFACE = [
     "Comparison",
     "ConfigError",
+    "Elasticsearch",
     "Evaluation",
     "Exchange",
     "Hit",
@@ -16,6 +17,7 @@ SURFACE = [
     "MissingExtra",
     "NbproxyError",
     "Recording",
+    "Request",
     "RerankFault",
     "Reranker",
     "Search",

@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
-from ..errors import RerankFault
+from ..errors import ConfigError, RerankFault
 from ..messages import Request
 from ..ranking import Hit, Search
 from ..settings import FieldsSetting
 from . import hit_text, json_spans, multi_search, search_request, search_template, splice, widening
 from .base import Answer, Dialect, Part, Unreadable, Widened
+from .reading import Reading
 
 
 class _Hit(msgspec.Struct, gc=False):
@@ -26,6 +27,10 @@ class _Hit(msgspec.Struct, gc=False):
     inner_hits: Any = None
 
 
+class _Extended(msgspec.Struct, gc=False):
+    ext: Any = None
+
+
 class _Hits(msgspec.Struct, gc=False):
     hits: list[_Hit]
 
@@ -34,16 +39,34 @@ class _Answer(msgspec.Struct, gc=False):
     hits: _Hits
 
 
+_DECODE_EXT: Callable[[bytes], _Extended] = msgspec.json.Decoder(_Extended).decode
 _DECODE: Callable[[bytes], _Hit] = msgspec.json.Decoder(_Hit).decode
 _DECODE_ALL: Callable[[bytes], _Answer] = msgspec.json.Decoder(_Answer).decode
 
 
 class Elasticsearch(Dialect):
-    """The search API of Elasticsearch and OpenSearch."""
+    """The search API of Elasticsearch and OpenSearch.
+
+    ``nbproxy.start(…, dialect=nbproxy.Elasticsearch(query=…))`` reads the query's text in a way of one's own.
+
+    :param query: ``query(request) -> str | None``: the text of a search that may be reranked (of each one in an
+        ``_msearch``); None: as usual. It may be called more than once for a request, never on the event loop. Where it
+        raises, the search is left alone (reason ``no-query``) and the error stands in ``session.errors``.
+    :param explain: whether searches that ask for ``explain`` are reranked too.
+    """
+
+    def __init__(self, query: Callable[[Request], str | None] | None = None, *, explain: bool = False) -> None:
+        if query is not None and not callable(query):
+            raise ConfigError(f"query must be callable: it takes a Request and returns a text or None, not {query!r}")
+        self._reading = Reading(query, explain)
 
     @property
     def name(self) -> str:
         return "elasticsearch"
+
+    @property
+    def quick(self) -> bool:
+        return self._reading.query is None
 
     def is_search(self, method: str, target: str) -> bool:
         """``_search`` (and ``_async_search`` and scrolls, which are left alone) by GET or POST."""
@@ -72,9 +95,12 @@ class Elasticsearch(Dialect):
         return multi_search.part_status(answer)
 
     def read_search(self, request: Request) -> Search | str:
-        """The search, or the first reason of the contract that applies and needs no depth to be known."""
+        """The search, or the first reason of the contract that applies and needs no depth to be known.
+
+        :raises RerankFault: the user's own ``query`` failed.
+        """
         read = search_template.read_search if _is_template(request) else search_request.read_search
-        return read(request)
+        return read(request, self._reading)
 
     def read_window(self, request: Request) -> tuple[int, int] | None:
         """(offset, size) of a request that :meth:`read_search` has a reason for, None where they cannot be read."""
@@ -106,7 +132,7 @@ class Elasticsearch(Dialect):
         else:
             texts = hit_text.texts([_readable(one) for one in found], fields, search.fields)
             hits = [_hit(one, offset + i + 1, texts[i]) for i, one in enumerate(found)]
-        return Answer(body, tuple(hits), tuple(spans), undo, reason)
+        return Answer(body, tuple(hits), tuple(spans), undo, reason, _ubi_query_id(body))
 
     def write_hits(self, answer: Answer, order: Sequence[int]) -> bytes:
         """Upstream's bytes with the hits ``order`` and nothing else, and without what was added for the model.
@@ -121,6 +147,17 @@ class Elasticsearch(Dialect):
 
 def _is_template(request: Request) -> bool:
     return search_request.route(request.method, request.target) == "template"
+
+
+def _ubi_query_id(body: bytes) -> str | None:
+    """``ext.ubi.query_id`` of an answer: OpenSearch's UBI plugin gives it to every search that asks for it."""
+    if b'"ubi"' not in body:
+        return None
+    try:
+        found = search_request.dig(_DECODE_EXT(body).ext, "ubi", "query_id")
+    except json_spans.REFUSED:
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _read_all(body: bytes, spans: Sequence[tuple[int, int]]) -> list[_Hit]:
