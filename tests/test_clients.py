@@ -66,14 +66,14 @@ def python(module: str, urls: Sequence[str], calls: list[Call]) -> Understood:
     return _run(program, calls, {**os.environ, "PYTHONPATH": path})
 
 
-def node(library: str, urls: Sequence[str], calls: list[Call]) -> Understood:
-    """What a JavaScript client understands."""
+def node(library: str, coding: str, urls: Sequence[str], calls: list[Call]) -> Understood:
+    """What a JavaScript client understands; ``coding``: plain or gzip."""
     program = shutil.which("node")
     if program is None:
         pytest.fail("node is not installed: the JavaScript clients' tests need node 20 or newer, and npm")
     if not (JAVASCRIPT / "node_modules" / library).is_dir():
         pytest.fail(f"{library} is not in {JAVASCRIPT}/node_modules; run: make setup")
-    return _run([program, str(JAVASCRIPT / "calls.mjs"), library, *urls], calls, dict(os.environ))
+    return _run([program, str(JAVASCRIPT / "calls.mjs"), library, coding, *urls], calls, dict(os.environ))
 
 
 def _run(program: list[str], calls: list[Call], environment: dict[str, str]) -> Understood:
@@ -142,15 +142,17 @@ def test_elasticsearch_py(proxies: Any, shaped: str, json_upstream: Json, module
     assert all("compatible-with" in request[2].get("accept", "") for request in json_upstream.requests)
 
 
-def test_opensearch_js(proxies: Any, engine: Any) -> None:
+@pytest.mark.parametrize("coding", ["plain", "gzip"])
+def test_opensearch_js(proxies: Any, engine: Any, coding: str) -> None:
     kept, turned = proxies(engine.url)
-    check(OPENSEARCH, *node(OPENSEARCH_JS, (engine.url, kept.url, turned.url), OPENSEARCH))
+    check(OPENSEARCH, *node(OPENSEARCH_JS, coding, (engine.url, kept.url, turned.url), OPENSEARCH))
     check_recorded(kept, turned, 1)
 
 
-def test_elasticsearch_js(proxies: Any, shaped: str) -> None:
+@pytest.mark.parametrize("coding", ["plain", "gzip"])
+def test_elasticsearch_js(proxies: Any, shaped: str, coding: str) -> None:
     kept, turned = proxies(shaped)
-    check(ELASTICSEARCH, *node(ELASTIC_JS, (shaped, kept.url, turned.url), ELASTICSEARCH))
+    check(ELASTICSEARCH, *node(ELASTIC_JS, coding, (shaped, kept.url, turned.url), ELASTICSEARCH))
     check_recorded(kept, turned, 1)
 
 
@@ -158,6 +160,6 @@ def test_elasticsearch_js_before_the_engine(proxies: Any, engine: Any) -> None:
     """The engine refuses Elasticsearch's own media type, and what it answers lacks the product header: the client
     refuses it in turn, directly and through the proxy alike."""
     kept, turned = proxies(engine.url)
-    direct, *through = node(ELASTIC_JS, (engine.url, kept.url, turned.url), ELASTICSEARCH)
+    direct, *through = node(ELASTIC_JS, "plain", (engine.url, kept.url, turned.url), ELASTICSEARCH)
     check(ELASTICSEARCH, direct, *through)
     assert direct[0]["status"] == 406

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+import nbproxy
 from nbproxy.heads import RequestHead
 from nbproxy.outbound import opted_out, without_ours
+
+from .upstreams import Client, Json
 
 TARGETS = [
     ("/_search", "/_search", False),
@@ -31,3 +36,17 @@ def test_the_opt_out_parameter(target: str, upstream: str, out: bool) -> None:
 @pytest.mark.parametrize(("value", "out"), [(b"off", True), (b"OFF", True), (b"on", False), (b"", False)])
 def test_the_opt_out_field(value: bytes, out: bool) -> None:
     assert opted_out(RequestHead(b"GET", b"/_search", 1, b"Host: x\r\nX-Nbproxy: %b\r\n" % value)) is out
+
+
+def test_what_is_signed_is_what_is_sent(start: Callable[..., nbproxy.Session], json_upstream: Json) -> None:
+    signed: list[str] = []
+
+    def sign(request: nbproxy.Request) -> dict[str, str]:
+        signed.append(request.target)
+        return {"X-Signed": "yes"}
+
+    session = start(json_upstream.url, auth=sign)
+    with Client(session.url) as client:
+        client.ask(b"GET", b"/books/_search?a=b&X-Nbproxy=off")
+        client.ask(b"GET", b"/_cat/indices?X-Nbproxy=off&v")
+    assert signed == [request[1] for request in json_upstream.requests] == ["/books/_search?a=b", "/_cat/indices?v"]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from nbproxy import Session
 from nbproxy.dialects import Elasticsearch, query_text, search_request
 from nbproxy.messages import Request
-from nbproxy.pipeline import Alone, Plan, plan
+from nbproxy.pipeline import Alone, Plan, Several, plan
 from nbproxy.ranking import Hit
 from nbproxy.settings import FieldsSetting, Settings
 
@@ -122,6 +122,25 @@ def test_what_is_hidden_from_the_client_is_read_by_the_model(body: Any, fields: 
             for one in (found.widened, bare.widened)
         ]
         assert texts[0] == texts[1]
+
+
+@settings(reproducible, max_examples=80)
+@given(st.lists(grammar.broken(grammar.RANKED) | grammar.BODIES, min_size=1, max_size=4), DEPTHS)
+def test_searches_of_several_are_read_as_if_each_had_come_alone(bodies: list[Any], depth: int) -> None:
+    """Lines of those that are left alone stay byte for byte."""
+    lines = [line for body in bodies for line in (b'{"index":"books"}', encoded(body))]
+    whole = Request("POST", "/_msearch", body=b"".join(line + b"\n" for line in lines))
+    found = plan(ES, whole, Settings(depth=depth))
+    alone = [plan(ES, Request("POST", "/books/_search", body=line), Settings(depth=depth)) for line in lines[1::2]]
+    if isinstance(found, Alone):
+        # a body that is not an object spoils the whole
+        assert found.reason == "malformed" or [one.reason for one in alone if isinstance(one, Alone)] == [*found.parts]
+        return
+    assert isinstance(found, Several)
+    expected = [
+        one.request.body if isinstance(one, Plan) else line for one, line in zip(alone, lines[1::2], strict=True)
+    ]
+    assert found.request.body.split(b"\n")[:-1] == [x for body in expected for x in (b'{"index":"books"}', body)]
 
 
 def turned(query: str, texts: list[str]) -> list[int]:

@@ -1,12 +1,12 @@
 // The calls of ../client_calls.py by the official JavaScript clients.
 //
-//     node calls.mjs @elastic/elasticsearch|@opensearch-project/opensearch URL … < calls.json
+//     node calls.mjs @elastic/elasticsearch|@opensearch-project/opensearch plain|gzip URL … < calls.json
 //
-// Prints, for each address, what the client understood of each answer.
+// gzip: bodies are packed, and answers may be. Prints, for each address, what the client understood of each answer.
 
 import { readFileSync } from "node:fs";
 
-const [library, ...urls] = process.argv.slice(2);
+const [library, coding, ...urls] = process.argv.slice(2);
 const { Client } = await import(library);
 const isElastic = library.startsWith("@elastic/");
 const calls = JSON.parse(readFileSync(0, "utf8"));
@@ -64,7 +64,8 @@ async function answer(client, call) {
 }
 
 async function understood(url) {
-  const client = new Client({ node: url, maxRetries: 0 });
+  const packed = coding === "gzip" ? { compression: isElastic ? true : "gzip" } : {};
+  const client = new Client({ node: url, maxRetries: 0, ...packed });
   const known = {};
   const out = [];
   for (const call of calls) {
