@@ -223,6 +223,11 @@ class Undo:
         return hit
 
 
+def sift(text: bytes, shown: SourceFilter) -> bytes:
+    """The object ``text`` with what ``shown`` shows of it; white space stays as it was."""
+    return _Sift(Patterns(shown.includes or ("*",)), Patterns(shown.excludes), False).object(text, "", False)
+
+
 @dataclass(frozen=True, slots=True)
 class _Sift:
     """The filter applied to bytes. ``all_in``: a parent matched the includes, so that only excludes count."""

@@ -1,0 +1,246 @@
+"""What a client sees of each hit: asking for more where the model needs it, and taking that out again.
+
+APIs have a list of fields to show or to hide; where it hides what the model reads, the search asks for more, and each
+hit is given back byte for byte as the list would have shown it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..errors import ConfigError
+from ..settings import FieldsSetting
+from . import hit_text, json_paths, json_spans, source_filter, splice
+from .json_paths import MISSING
+from .json_places import Asked, Edits, Place, Places, PlacesSetting, csv, names_in, places
+from .source_filter import SourceFilter
+
+_FIELD = re.compile(r"[^()$]+")  # joins (``$other(name)``) and functions are not fields of the hit
+NOTHING = ("\0",)  # a list of fields of which there are none
+_BESIDE = re.compile(r"(?P<member>[^\[\]]+)(?:\[(?P<key>[^\[\]]+)\])?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """How a request chooses what it sees of a hit.
+
+    The value may be a list, a text with commas, true or false, or ``{"include": […]}`` / ``{"exclude": […]}``; ``*``
+    is everything, ``-name`` hides.
+
+    :ivar include: where the request lists what it sees.
+    :ivar exclude: … what it does not see.
+    :ivar default: whether all is shown where the request does not say.
+    :ivar everything: the value that shows all; None: the list is taken out of the request.
+    :ivar always: fields that are shown whatever the list says.
+    :ivar also: other members of a hit in which upstream shows the same fields and no others (``highlight``; by a key
+        of the items of a list: ``highlights[field]``), and where a request lists more fields for them.
+    :ivar separator: what stands between a field and its sub-field.
+    :raises ConfigError: a place cannot be read or set.
+    """
+
+    include: PlacesSetting = None
+    exclude: PlacesSetting = None
+    default: bool = True
+    everything: Any = None
+    always: Sequence[str] = ()
+    also: Mapping[str, PlacesSetting] = field(default_factory=dict)
+    separator: str = "."
+
+    def __post_init__(self) -> None:
+        if not self.include and not self.exclude:
+            raise ConfigError("Show() needs include= or exclude=: where a request lists the fields that it sees")
+        self.compiled()
+
+    def compiled(self) -> tuple[Places, Places, dict[str, Places]]:
+        """(include, exclude, also), compiled."""
+        for member in self.also:
+            if _BESIDE.fullmatch(member) is None:
+                raise ConfigError(f"Show(also=): {member!r} is not a member of a hit like 'highlight' or 'parts[field]'")
+        return (
+            places(self.include, "include", settable=True),
+            places(self.exclude, "exclude", settable=True),
+            {member: places(where, "also") for member, where in self.also.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What one request selects."""
+
+    shown: SourceFilter
+    include: tuple[Place, Any] | None
+    exclude: tuple[Place, Any] | None
+
+
+class Shown:
+    """A :class:`Show` at work.
+
+    :param source: the names down to the document in a hit.
+    :param beside: members of the document's object that are not the document's, as patterns.
+    """
+
+    def __init__(self, show: Show, source: Sequence[str], beside: Sequence[str]) -> None:
+        self.show, self.source = show, tuple(source)
+        self.kept = (*show.always, *(beside if not source else ()))
+        self._include, self._exclude, self._also = show.compiled()
+
+    def selection(self, asked: Asked) -> Selection | None:
+        """What the request selects; None: in a way that is not understood."""
+        include, exclude = _only(asked, self._include), _only(asked, self._exclude)
+        shown = _read(include[1], self.show) if include else SourceFilter(self.show.default)
+        hidden = _names(exclude[1], self.show.separator) if exclude else ()
+        if shown is None or hidden is None:
+            return None
+        return Selection(replace(shown, excludes=(*shown.excludes, *hidden)), include, exclude)
+
+    def widen(self, edits: Edits, fields: FieldsSetting) -> Unshow | None:
+        """Ask for what the model reads; how to take it out again, None: it is shown already, or cannot be asked for.
+
+        :raises ConfigError: ``fields`` is a format that cannot be read.
+        """
+        asked = edits.asked
+        found = self.selection(asked)
+        names = hit_text.names_of(fields)
+        if found is None or found.shown.whole or (names is not None and all(map(found.shown.shows, names))):
+            return None
+        if not self._ask(edits, found, names):
+            return None
+        more = {member: names_in(self._all(asked, where)) for member, where in self._also.items()}
+        return Unshow(self.source, found.shown, self.kept, more)
+
+    def _all(self, asked: Asked, where: Places) -> list[Any]:
+        """Entries like ``overview:20`` (crop lengths) are their fields."""
+        return [[re.sub(r":\d+$", "", name) for name in names_in(asked.values(one))] for one in where]
+
+    def _ask(self, edits: Edits, found: Selection, names: Sequence[str] | None) -> bool:
+        """Change the lists; whether that can be done."""
+        include, exclude = found.include, found.exclude
+        if not all(edits.asked.target((one[0],)) for one in (include, exclude) if one):
+            return False
+        if names is not None and include and not exclude and _is_list(include[1]) and not found.shown.excludes:
+            edits.set(include[0], _longer(include[1], [_dashed(name, self.show) for name in names]))
+            return True
+        place = include[0] if include else edits.asked.target(self._include)
+        if names and place is not None and not found.shown.show:
+            edits.set(place, [_dashed(name, self.show) for name in names])
+            return True
+        if exclude:
+            edits.set(exclude[0], MISSING)
+        if place is None or (include is None and self.show.default):
+            return bool(exclude)
+        edits.set(place, MISSING if self.show.everything is None else _like(include, self.show.everything))
+        return True
+
+
+def _only(asked: Asked, where: Places) -> tuple[Place, Any] | None:
+    found = asked.first(where)
+    return None if found is None else (found[0], found[1][0])
+
+
+def _read(value: Any, show: Show) -> SourceFilter | None:
+    if isinstance(value, bool):
+        return SourceFilter(value)
+    if isinstance(value, str) and value in ("true", "false"):
+        return SourceFilter(value == "true")
+    if isinstance(value, dict):
+        includes, excludes = (_names(value.get(key, []), show.separator) for key in ("include", "exclude"))
+        return None if includes is None or excludes is None else SourceFilter(True, includes, excludes)
+    names = _names(value, show.separator)
+    if names is None:
+        return None
+    hidden = tuple(name[1:] for name in names if name.startswith("-"))
+    shown = tuple(name for name in names if not name.startswith("-"))
+    if not names:  # an empty list shows nothing; an empty text is as good as none
+        return SourceFilter(show.default) if isinstance(value, str) else SourceFilter(includes=NOTHING)
+    return SourceFilter(True, shown, hidden)
+
+
+def _names(value: Any, separator: str) -> tuple[str, ...] | None:
+    found = csv(value) if isinstance(value, str) else value
+    if not isinstance(found, list) or not all(isinstance(one, str) and _FIELD.fullmatch(one) for one in found):
+        return None
+    return tuple(one.replace(separator, ".") for one in found)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, str | list)
+
+
+def _dashed(name: str, show: Show) -> str:
+    return name.replace(".", show.separator)
+
+
+def _longer(value: Any, names: Sequence[str]) -> Any:
+    """The client's list with ``names``, in its own form."""
+    have = csv(value) if isinstance(value, str) else value
+    both = [*have, *(name for name in names if name not in have)]
+    return both if isinstance(value, list) else ",".join(both)
+
+
+def _like(include: tuple[Place, Any] | None, everything: Any) -> Any:
+    """A list as a text where the client's was one."""
+    if include is not None and isinstance(include[1], str) and isinstance(everything, list):
+        return ",".join(map(str, everything))
+    return everything
+
+
+@dataclass(frozen=True, slots=True)
+class Unshow:
+    """How to take out of each hit what was asked for the model only.
+
+    :ivar source: the names down to the document.
+    :ivar shown: what the client selected.
+    :ivar kept: members of the document's object that stay in any case.
+    :ivar also: other members that show the selected fields, and what more is shown in each.
+    """
+
+    source: tuple[str, ...]
+    shown: SourceFilter
+    kept: tuple[str, ...]
+    also: Mapping[str, tuple[str, ...]]
+
+    def strip(self, hit: bytes) -> bytes:
+        """The hit as the client would have got it."""
+        for member, more in self.also.items():
+            hit = self._strip_beside(hit, member, self._selected(more))
+        if not self.shown.show:
+            return json_paths.replace_at(hit, self.source, None) if self.source else hit
+        return _changed(hit, self.source, b"{", lambda text: source_filter.sift(text, self._selected(self.kept)))
+
+    def _selected(self, more: Sequence[str]) -> SourceFilter:
+        if not self.shown.show:
+            return SourceFilter(includes=tuple(more) or NOTHING)
+        return replace(self.shown, includes=(*self.shown.includes, *more) if self.shown.includes else ())
+
+    def _strip_beside(self, hit: bytes, member: str, shown: SourceFilter) -> bytes:
+        found = _BESIDE.fullmatch(member)
+        assert found is not None
+        key = found["key"]
+        if key is None:
+            return _changed(hit, (found["member"],), b"{", lambda text: source_filter.sift(text, shown))
+        return _changed(hit, (found["member"],), b"[", lambda text: _items(text, key, shown))
+
+
+def _changed(hit: bytes, names: Sequence[str], kind: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """The hit with the object or array under ``names`` changed; as it is where there is none."""
+    span = json_paths.locate(hit, names)
+    if span is None or hit[span[0] : span[0] + 1] != kind:
+        return hit
+    start, end = span
+    return hit[:start] + change(hit[start:end]) + hit[end:]
+
+
+def _items(text: bytes, key: str, shown: SourceFilter) -> bytes:
+    """The list ``text`` with those of its objects whose ``key`` names a field that is shown."""
+    spans = json_spans.items(text)
+    order = [i for i, (start, end) in enumerate(spans) if _names_shown(text[start:end], key, shown)]
+    return splice.join(text, spans, order)
+
+
+def _names_shown(item: bytes, key: str, shown: SourceFilter) -> bool:
+    span = json_paths.locate(item, (key,)) if item[:1] == b"{" else None
+    name = item[span[0] : span[1]] if span else b""
+    return name[:1] != b'"' or shown.shows(json_spans.decode_string(name))
