@@ -12,10 +12,11 @@ See :func:`nbproxy.start`.
 
 import logging
 
-from . import datasets
+from . import datasets, dialects
 from ._version import __version__
 from .compare import Comparison, compare
 from .connected import connect
+from .dialects import JSONDialect
 from .errors import ConfigError, MissingExtra, NbproxyError, RerankFault, SessionClosed
 from .evaluate import Evaluation, evaluate
 from .exchange import Exchange
@@ -35,6 +36,7 @@ __all__ = [
     "Evaluation",
     "Exchange",
     "Hit",
+    "JSONDialect",
     "Limits",
     "MissingExtra",
     "NbproxyError",
@@ -50,6 +52,7 @@ __all__ = [
     "compare",
     "connect",
     "datasets",
+    "dialects",
     "evaluate",
     "listwise",
     "load",

@@ -60,7 +60,7 @@ class When:
         """
         value = asked.value(self._places)
         if self._pattern is None:
-            return value not in (None, False, "", [], {}) or value is 0  # noqa: F632
+            return value is not None and value is not False and value not in ("", [], {})
         return value is not None and self._pattern.fullmatch(_as_text(value)) is not None
 
 
@@ -183,6 +183,7 @@ class JSONDialect(Dialect):
         self._shown = None if show is None else Shown(_checked(show, Show, "show", "a Show()"), at.names or (), beside)
         self._echo = Echo(echo)
         self._several = [_Several(one) for one in _all_of(several, MultiSearch, "several")]
+        self._every_route = Routes([*self._routes.written, *(one for s in self._several for one in s.routes.written)])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name}>"
@@ -195,7 +196,7 @@ class JSONDialect(Dialect):
 
     def is_search(self, method: str, target: str) -> bool:
         """Whether its method and path are one of the routes."""
-        return self._routes.match(method, target) or self._multi(method, target) is not None
+        return self._every_route.match(method, target)
 
     def _multi(self, method: str, target: str) -> _Several | None:
         return next((one for one in self._several if one.routes.match(method, target)), None)

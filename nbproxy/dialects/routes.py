@@ -19,6 +19,7 @@ _BRACES = re.compile(r"\{([A-Za-z_]\w*)\}")
 class Routes:
     """Some routes.
 
+    :ivar written: as written.
     :raises ConfigError: one of them cannot be read.
     """
 
@@ -27,7 +28,8 @@ class Routes:
             raise ConfigError(f"{what}= is a text like 'POST /indexes/{{index}}/search' or a list of them, not {setting!r}")
         self._by_method: dict[str, list[str]] = {}
         self._count = 0
-        for one in (setting,) if isinstance(setting, str) else setting:
+        self.written = (setting,) if isinstance(setting, str) else tuple(setting)
+        for one in self.written:
             self._add(one, what)
         if not self._by_method:
             raise ConfigError(f"{what}= names no route; write for example 'POST /indexes/{{index}}/search'")
