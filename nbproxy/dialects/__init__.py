@@ -9,7 +9,9 @@ from typing import NoReturn
 from ..errors import ConfigError
 from .base import Answer, Dialect, Part, Unreadable, Widened
 from .elasticsearch import Elasticsearch
-from .json_dialect import JSONDialect, MultiSearch, When
+from .json_alone import When
+from .json_dialect import JSONDialect
+from .json_several import MultiSearch
 from .json_shown import Show
 from .json_windows import Window
 from .presets import BY_NAME_ONLY, PRESETS, algolia, azure, meilisearch, qdrant, typesense, vespa

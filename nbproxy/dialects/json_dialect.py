@@ -6,88 +6,24 @@ that derives from :class:`JSONDialect`, or from ``nbproxy.dialects.Dialect``, ca
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
 from ..messages import Request
 from ..ranking import Search
 from ..settings import FieldsSetting
-from . import json_hits, json_paths, json_places, query_text, splice
+from . import json_hits, json_places, query_text, splice
 from .base import Answer, Dialect, Part, Unreadable, Widened
+from .json_alone import REASONS, AloneSetting, reasons
+from .json_checks import all_of, checked, most, paths, plain_path
 from .json_hits import Reading
-from .json_paths import Path
-from .json_places import Asked, Edits, Malformed, Places, PlacesSetting, places
+from .json_places import Asked, Edits, Malformed, PlacesSetting, places
+from .json_several import MultiSearch, Several
 from .json_shown import Show, Shown, Unshow
 from .json_windows import Asking, Echo, Given, Window, Windows
 from .routes import Routes
-
-# Contract §4, of which the first that applies counts. Between size-zero and match-all the pipeline asks for the depth.
-REASONS = (
-    "format filter-path malformed async percolate scroll search-after sorted collapse profile explain size-zero "
-    "beyond-depth suggest-only aggregations-only match-all no-query"
-).split()
-
-
-@dataclass(frozen=True)
-class When:
-    """That a request says something particular at a place.
-
-    :ivar at: the place or places; the first that the request has counts.
-    :ivar like: a regular expression that the whole value must match (lists: joined by commas; ``true``, ``false``);
-        None: anything but null, false, an empty text, list or object.
-    :raises ConfigError: a place or the expression cannot be read.
-    """
-
-    at: PlacesSetting
-    like: str | None = None
-    _places: Places = field(init=False, repr=False, default=())
-    _pattern: re.Pattern[str] | None = field(init=False, repr=False, default=None)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_places", places(self.at, "alone"))
-        if not self._places:
-            raise ConfigError("When() needs at=: the place of a request that is looked at")
-        if self.like is not None:
-            object.__setattr__(self, "_pattern", _regex(self.like))
-
-    def applies(self, asked: Asked) -> bool:
-        """Whether the request says so.
-
-        :raises Malformed: its body cannot be read.
-        """
-        value = asked.value(self._places)
-        if self._pattern is None:
-            return value is not None and value is not False and value not in ("", [], {})
-        return value is not None and self._pattern.fullmatch(_as_text(value)) is not None
-
-
-AloneSetting = Mapping[str, "PlacesSetting | When | Sequence[str | When]"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MultiSearch:
-    """A request that holds several searches, each an object as it would be a search's body, and its answer.
-
-    What the URL of such a request says holds for all of them, so that it is read, but not changed.
-
-    :ivar route: as a dialect's.
-    :ivar searches: JSONPath to the array of searches in the request's body.
-    :ivar answers: JSONPath to the array of their answers in the answer's body.
-    :ivar index: JSONPath to the index's name in one search.
-    :ivar status: JSONPath to the status that one answer has of its own.
-    :ivar alone: as a dialect's, of the whole request.
-    :raises ConfigError: one of them cannot be read.
-    """
-
-    route: str | Sequence[str]
-    searches: str
-    answers: str
-    index: str | None = None
-    status: str | None = None
-    alone: AloneSetting = field(default_factory=dict)
 
 
 class JSONDialect(Dialect):
@@ -164,25 +100,25 @@ class JSONDialect(Dialect):
         name: str = "json",
     ) -> None:
         last = Window(size=size, offset=offset, page=page, first_page=first_page, default_size=default_size)
-        self._name = _checked(name, str, "name", "a text")
+        self._name: str = checked(name, str, "name", "a text")
         self._routes = Routes(route)
         self._query = places(query, "query")
         if not self._query:
             raise ConfigError("query= is missing: where a request has its text, for example '$.q' or '?q'")
-        self._windows = Windows([*_all_of(windows, Window, "windows"), last], _limit(max_size))
-        at = _only_path(source, "source")
+        self._windows = Windows([*all_of(windows, Window, "windows"), last], most(max_size))
+        at = plain_path(source, "source")
         if not hits:
             raise ConfigError("hits= is missing: the JSONPath of the array of hits in an answer, for example '$.hits'")
         self._reading = Reading(
-            _paths(hits, "hits"), _paths(empty, "empty"), _paths(id, "id"), _paths(score, "score"),
-            _paths(index, "index"), _paths(text, "text"), at, tuple(beside),
+            paths(hits, "hits"), paths(empty, "empty"), paths(id, "id"), paths(score, "score"),
+            paths(index, "index"), paths(text, "text"), at, tuple(beside),
         )  # fmt: skip
         self._searched = places(searched, "searched")
         self._separator, self._reduce, self._match_all = separator, reduce, frozenset(match_all)
-        self._alone = _reasons(alone or {})
-        self._shown = None if show is None else Shown(_checked(show, Show, "show", "a Show()"), at.names or (), beside)
+        self._alone = reasons(alone or {})
+        self._shown = None if show is None else Shown(checked(show, Show, "show", "a Show()"), at.names or (), beside)
         self._echo = Echo(echo)
-        self._several = [_Several(one) for one in _all_of(several, MultiSearch, "several")]
+        self._several = [Several(one) for one in all_of(several, MultiSearch, "several")]
         self._every_route = Routes([*self._routes.written, *(one for s in self._several for one in s.routes.written)])
 
     def __repr__(self) -> str:
@@ -198,7 +134,7 @@ class JSONDialect(Dialect):
         """Whether its method and path are one of the routes."""
         return self._every_route.match(method, target)
 
-    def _multi(self, method: str, target: str) -> _Several | None:
+    def _multi(self, method: str, target: str) -> Several | None:
         return next((one for one in self._several if one.routes.match(method, target)), None)
 
     def index_of(self, target: str) -> str | None:
@@ -313,9 +249,7 @@ class JSONDialect(Dialect):
         :raises RerankFault: a callable ``fields`` failed.
         """
         found = json_hits.spans(body, self._reading)
-        return Answer(
-            body, json_hits.read(body, found, self._reading, search, fields, offset), tuple(found), undo
-        )
+        return Answer(body, json_hits.read(body, found, self._reading, search, fields, offset), tuple(found), undo)
 
     def write_hits(self, answer: Answer, order: Sequence[int]) -> bytes:
         """Upstream's bytes with the hits ``order`` and nothing else, and without what was added for the model.
@@ -324,7 +258,7 @@ class JSONDialect(Dialect):
         """
         undo: _Undo = answer.undo or _Undo()
         try:
-            body = splice.join(answer.body, answer.spans, order, undo.unshow and undo.unshow.strip)
+            body = splice.join(answer.body, answer.spans, order, undo.unshow.strip if undo.unshow else None)
             return body if undo.given is None else self._echo.restore(body, undo.given)
         except RecursionError:
             raise Unreadable("nested too deep") from None
@@ -336,130 +270,5 @@ class _Undo:
     unshow: Unshow | None = None
 
 
-class _Several:
-    """A :class:`MultiSearch`, compiled."""
-
-    def __init__(self, setting: MultiSearch) -> None:
-        self.routes = Routes(setting.route, "several.route")
-        self._searches, self._answers = _plain(setting.searches, "searches"), _plain(setting.answers, "answers")
-        self._index = _paths(setting.index or (), "index")
-        self._status = _paths(setting.status or (), "status")
-        self._alone = _reasons(setting.alone)
-
-    def parts(self, request: Request) -> tuple[Part, ...] | str:
-        asked = Asked(request, part=True)
-        try:
-            found = [word for word in REASONS if any(one.applies(asked) for one in self._alone.get(word, ()))]
-            spans = self._items(request.body, self._searches) if asked.body else None
-        except (Malformed, Unreadable):
-            return "malformed"
-        if found or not spans:
-            return found[0] if found else "no-query"
-        return tuple(self._part(request, span) for span in spans)
-
-    def _part(self, request: Request, span: tuple[int, int]) -> Part:
-        alone = request.replace(body=request.body[span[0] : span[1]])
-        return Part(alone, span, span, self.index_of(_body(alone)))
-
-    def index_of(self, body: Any) -> str | None:
-        found = [value for path in self._index for value in path.values(body) if isinstance(value, str)]
-        return found[0] if found else None
-
-    def answers(self, body: bytes) -> list[tuple[int, int]] | None:
-        return self._items(body, self._answers)
-
-    def status_of(self, answer: bytes) -> int | None:
-        try:
-            value = json_hits.lenient(answer) if self._status and answer[:1] == b"{" else None
-        except (Unreadable, ValueError):
-            return None
-        return next((one for path in self._status for one in path.values(value) if type(one) is int), None)
-
-    def _items(self, body: bytes, path: Path) -> list[tuple[int, int]] | None:
-        return json_hits.items_at(body, path)
-
-
-def _body(request: Request) -> Any:
-    try:
-        return Asked(request).body
-    except Malformed:
-        return {}
-
-
 def _strings(value: Any) -> list[str]:
     return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(map(_as_text, value))
-    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-# -- what a user may have got wrong
-
-
-def _checked(value: Any, kind: type[Any], what: str, form: str) -> Any:
-    if not isinstance(value, kind):
-        raise ConfigError(f"{what}= is {form}, not {value!r}")
-    return value
-
-
-def _all_of(value: Any, kind: type[Any], what: str) -> list[Any]:
-    found = [value] if isinstance(value, kind) else list(value) if isinstance(value, list | tuple) else [value]
-    return [_checked(one, kind, what, f"a {kind.__name__}() or a list of them") for one in found]
-
-
-def _limit(value: Any) -> int | None:
-    if value is not None and (type(value) is not int or value < 1):
-        raise ConfigError(f"max_size= is a whole number of at least 1 or None, not {value!r}")
-    return value if value is None else int(value)
-
-
-def _paths(setting: Any, what: str) -> tuple[Path, ...]:
-    if not isinstance(setting, str | list | tuple):
-        raise ConfigError(f"{what}= is a JSONPath like '$.{what}' or a list of them, not {setting!r}")
-    every = (setting,) if isinstance(setting, str) else setting
-    return tuple(_path(one, what) for one in every)
-
-
-def _path(text: Any, what: str) -> Path:
-    try:
-        return json_paths.path(_checked(text, str, what, "a JSONPath"))
-    except ConfigError as error:
-        raise ConfigError(f"{what}: {error}") from None
-
-
-def _plain(text: Any, what: str) -> Path:
-    found = _path(text, what)
-    if found.parts is None:
-        raise ConfigError(f"{what}={text!r} must mean one place, like '$.{what}'")
-    return found
-
-
-def _only_path(text: Any, what: str) -> Path:
-    found = _path(text, what)
-    if found.names is None:
-        raise ConfigError(f"{what}={text!r} must be plain, like '$.payload'")
-    return found
-
-
-def _regex(text: Any) -> re.Pattern[str]:
-    try:
-        return re.compile(text, re.S)
-    except (re.error, TypeError) as error:
-        raise ConfigError(f"like={text!r} is not a regular expression: {error}") from None
-
-
-def _reasons(setting: AloneSetting) -> dict[str, tuple[When, ...]]:
-    if not isinstance(setting, Mapping):
-        raise ConfigError(f"alone= is a dict like {{'sorted': '$.sort'}}, not {setting!r}")
-    unknown = [word for word in setting if word not in REASONS]
-    if unknown:
-        raise ConfigError(f"alone={unknown[0]!r} is none of the reasons: {', '.join(REASONS)}")
-    return {word: _conditions(value) for word, value in setting.items()}
-
-
-def _conditions(value: Any) -> tuple[When, ...]:
-    every = [value] if isinstance(value, str | When) else list(value)
-    return tuple(one if isinstance(one, When) else When(one) for one in every)

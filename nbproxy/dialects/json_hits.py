@@ -14,7 +14,7 @@ from ..ranking import Hit, Search
 from ..settings import FieldsSetting
 from . import hit_text, json_paths, json_spans, search_request
 from .base import Unreadable
-from .json_paths import MISSING, Path
+from .json_paths import Path
 
 Spans = list[tuple[int, int]]
 
@@ -170,12 +170,8 @@ def _name(text: bytes, value: Any, paths: Iterable[Path]) -> str | None:
             if isinstance(found, str):
                 return found
             if isinstance(found, int | float) and not isinstance(found, bool):
-                return _written(text, parts) if isinstance(found, float) else str(_small(found) or _written(text, parts))
+                return str(found) if type(found) is int and 0 < found < 2**63 else _written(text, parts)
     return None
-
-
-def _small(number: int) -> int | None:
-    return number if 0 < number < 2**63 else None
 
 
 def _written(text: bytes, parts: Sequence[str | int]) -> str | None:
@@ -215,8 +211,7 @@ def _texts(
         return hit_text.texts([hit.source for hit in hits], fields, search.fields)
     if reading.text:
         return [_joined(value, reading.text) for value in values]
-    return hit_text.texts([_without_id(hit, value, reading) for hit, value in zip(hits, values, strict=True)], None,
-                          search.fields)
+    return hit_text.texts([_without_id(hit, reading) for hit in hits], None, search.fields)
 
 
 def _joined(value: Any, paths: Iterable[Path]) -> str | None:
@@ -224,7 +219,7 @@ def _joined(value: Any, paths: Iterable[Path]) -> str | None:
     return "\n".join(found) or None
 
 
-def _without_id(hit: Hit, value: Any, reading: Reading) -> Any:
+def _without_id(hit: Hit, reading: Reading) -> Any:
     """A document's id is no text to read."""
     if not isinstance(hit.source, dict) or hit.doc_id is None:
         return hit.source

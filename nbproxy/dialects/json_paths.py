@@ -85,13 +85,15 @@ def path(text: str) -> Path:
 
 def _compiled(text: str) -> JSONPath:
     # Imported when the first dialect is described: `import nbproxy` does not wait for it.
-    from jsonpath import JSONPathEnvironment, JSONPathError
+    from jsonpath import JSONPath, JSONPathEnvironment, JSONPathError
 
     try:
-        return JSONPathEnvironment(strict=True).compile(text)  # type: ignore[return-value]  # strict: no compounds
+        found = JSONPathEnvironment(strict=True).compile(text)
     except JSONPathError as error:
         why = str(error).splitlines()[0]
         raise ConfigError(f"{text!r} is not a JSONPath like '$.hits' or \"$['a b'].c\" (RFC 9535): {why}") from None
+    assert isinstance(found, JSONPath)  # strict: there are no compounds
+    return found
 
 
 def _singular(query: JSONPath) -> Parts | None:
@@ -99,13 +101,12 @@ def _singular(query: JSONPath) -> Parts | None:
 
     if not query.singular_query():
         return None
-    steps = [segment.selectors[0] for segment in query.segments]
-    return tuple(step.name if isinstance(step, NameSelector) else _index(step, IndexSelector) for step in steps)
-
-
-def _index(step: Any, kind: type[Any]) -> int:
-    assert isinstance(step, kind)
-    return int(step.index)  # type: ignore[attr-defined]
+    out: list[str | int] = []
+    for segment in query.segments:
+        step = segment.selectors[0]
+        assert isinstance(step, NameSelector | IndexSelector)
+        out.append(step.name if isinstance(step, NameSelector) else step.index)
+    return tuple(out)
 
 
 def locate(text: bytes, parts: Sequence[str | int]) -> tuple[int, int] | None:

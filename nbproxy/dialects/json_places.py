@@ -123,6 +123,7 @@ class Asked:
         if place.header is not None:
             return self.request.headers.all(place.header)[:1]
         if place.path is None:
+            assert place.param is not None
             return [self.params[place.param]] if place.param in self.params else []
         found = [value for value in place.path.values(self.body) if value is not None]
         if place.param is None:

@@ -58,7 +58,9 @@ class Show:
         """(include, exclude, also), compiled."""
         for member in self.also:
             if _BESIDE.fullmatch(member) is None:
-                raise ConfigError(f"Show(also=): {member!r} is not a member of a hit like 'highlight' or 'parts[field]'")
+                raise ConfigError(
+                    f"Show(also=): {member!r} is not a member of a hit like 'highlight' or 'parts[field]'"
+                )
         return (
             places(self.include, "include", settable=True),
             places(self.exclude, "exclude", settable=True),

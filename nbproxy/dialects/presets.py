@@ -13,8 +13,10 @@ from types import MappingProxyType
 from typing import Any
 
 from . import lucene
-from .json_dialect import JSONDialect, MultiSearch, When
+from .json_alone import When
+from .json_dialect import JSONDialect
 from .json_places import Asked, places
+from .json_several import MultiSearch
 from .json_shown import Show
 from .json_windows import Window
 from .vespa import Vespa
@@ -34,7 +36,9 @@ def meilisearch(**changes: Any) -> JSONDialect:
     def at(name: str) -> tuple[str, str]:
         return f"POST $.{name}", f"GET ?{name}"
 
-    said = dict(
+    return _made(
+        JSONDialect,
+        changes,
         name="meilisearch",
         route="POST GET /indexes/{index}/search",
         query=at("q"),
@@ -51,8 +55,14 @@ def meilisearch(**changes: Any) -> JSONDialect:
         alone={"sorted": at("sort"), "collapse": at("distinct")},
         show=Show(
             include=at("attributesToRetrieve"),
-            also={"_formatted": ("POST $.attributesToHighlight", "POST $.attributesToCrop",
-                                 "GET ?attributesToHighlight", "GET ?attributesToCrop")},
+            also={
+                "_formatted": (
+                    "POST $.attributesToHighlight",
+                    "POST $.attributesToCrop",
+                    "GET ?attributesToHighlight",
+                    "GET ?attributesToCrop",
+                )
+            },
         ),
         echo={
             "size": ("$.limit", "$.hitsPerPage"),
@@ -67,8 +77,7 @@ def meilisearch(**changes: Any) -> JSONDialect:
             index="$.indexUid",
             alone={"no-query": "$.federation"},
         ),
-    )  # fmt: skip
-    return JSONDialect(**{**said, **changes})
+    )
 
 
 def typesense(**changes: Any) -> JSONDialect:
@@ -83,7 +92,9 @@ def typesense(**changes: Any) -> JSONDialect:
         return f"?{name}", f"$.{name}"
 
     sizes = (*at("per_page"), *at("limit"))
-    said = dict(
+    return _made(
+        JSONDialect,
+        changes,
         name="typesense",
         route="GET /collections/{index}/documents/search",
         query=at("q"),
@@ -117,7 +128,6 @@ def typesense(**changes: Any) -> JSONDialect:
             alone={"no-query": "$.union"},
         ),
     )
-    return JSONDialect(**{**said, **changes})
 
 
 def qdrant(**changes: Any) -> JSONDialect:
@@ -129,8 +139,9 @@ def qdrant(**changes: Any) -> JSONDialect:
 
     https://api.qdrant.tech/api-reference/search/query-points
     """
-    batch = dict(searches="$.searches", answers="$.result")
-    said = dict(
+    return _made(
+        JSONDialect,
+        changes,
         name="qdrant",
         route=("POST /collections/{index}/points/query", "POST /collections/{index}/points/search"),
         query=(
@@ -151,11 +162,12 @@ def qdrant(**changes: Any) -> JSONDialect:
         alone={"sorted": ("$.query.order_by", "$.query.sample")},
         show=Show(include="$.with_payload", default=False, everything=True),
         several=[
-            MultiSearch(route=f"POST /collections/{{index}}/points/{kind}/batch", **batch)
+            MultiSearch(
+                route=f"POST /collections/{{index}}/points/{kind}/batch", searches="$.searches", answers="$.result"
+            )
             for kind in ("query", "search")
         ],
     )
-    return JSONDialect(**{**said, **changes})
 
 
 def algolia(**changes: Any) -> JSONDialect:
@@ -169,7 +181,9 @@ def algolia(**changes: Any) -> JSONDialect:
     def at(name: str) -> tuple[str, str, str]:
         return f"$.params?{name}", f"$.{name}", f"GET ?{name}"
 
-    said = dict(
+    return _made(
+        JSONDialect,
+        changes,
         name="algolia",
         route=("POST /1/indexes/{index}/query", "GET /1/indexes/{index}"),
         query=at("query"),
@@ -201,7 +215,6 @@ def algolia(**changes: Any) -> JSONDialect:
             route="POST /1/indexes/*/queries", searches="$.requests", answers="$.results", index="$.indexName"
         ),
     )
-    return JSONDialect(**{**said, **changes})
 
 
 class _Azure(JSONDialect):
@@ -228,7 +241,9 @@ def azure(**changes: Any) -> JSONDialect:
     def at(name: str, url: str | None = None) -> tuple[str, str]:
         return f"POST $.{name}", f"GET ?{url or name}"
 
-    said = dict(
+    return _made(
+        _Azure,
+        changes,
         name="azure",
         route=(
             "POST /indexes/{index}/docs/search",
@@ -253,7 +268,6 @@ def azure(**changes: Any) -> JSONDialect:
         alone={"sorted": When(at("orderby", "$orderby"), like=r"(?!\s*search\.score\(\)(\s+desc)?\s*(,|$)).*\S.*")},
         show=Show(include=at("select", "$select"), separator="/"),
     )
-    return _Azure(**{**said, **changes})
 
 
 def vespa(**changes: Any) -> JSONDialect:
@@ -263,6 +277,10 @@ def vespa(**changes: Any) -> JSONDialect:
     https://docs.vespa.ai/en/reference/query-api-reference.html
     """
     return Vespa(**changes)
+
+
+def _made(kind: type[JSONDialect], changes: Mapping[str, Any], **said: Any) -> JSONDialect:
+    return kind(**{**said, **changes})
 
 
 _EXCLUDED = re.compile(r'(?:(?<=\s)|^)-(?:"[^"]*"|\S+)')

@@ -25,7 +25,7 @@ class Routes:
 
     def __init__(self, setting: str | Iterable[str], what: str = "route") -> None:
         if not isinstance(setting, str | Iterable):
-            raise ConfigError(f"{what}= is a text like 'POST /indexes/{{index}}/search' or a list of them, not {setting!r}")
+            raise ConfigError(f"{what}= is a text like 'POST /find/{{index}}' or a list of them, not {setting!r}")
         self._by_method: dict[str, list[str]] = {}
         self._count = 0
         self.written = (setting,) if isinstance(setting, str) else tuple(setting)

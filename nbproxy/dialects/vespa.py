@@ -14,7 +14,8 @@ import re
 from typing import Any
 
 from . import query_text
-from .json_dialect import JSONDialect, When
+from .json_alone import When
+from .json_dialect import JSONDialect
 from .json_places import Asked, places
 
 _LITERAL = re.compile(r'"((?:[^"\\]|\\.)*+)"|\'((?:[^\'\\]|\\.)*+)\'', re.S)
@@ -36,23 +37,23 @@ class Vespa(JSONDialect):
     """
 
     def __init__(self, **changes: Any) -> None:
-        said = dict(
-            name="vespa",
-            route="GET POST /search",
-            query=at("query", "model.queryString"),
-            size=at("hits", "count"),
-            offset=at("offset", "start"),
-            default_size=10,
-            max_size=400,
-            hits="$.root.children",
-            empty="$.root.fields.totalCount",
-            id=("$.fields.documentid", "$.id"),
-            score="$.relevance",
-            index=("$.fields.sddocname", "$.source"),
-            source="$.fields",
-            beside=("documentid", "sddocname", "*features"),
-            searched=at("model.defaultIndex", "default-index"),
-            alone={
+        said: dict[str, Any] = {
+            "name": "vespa",
+            "route": "GET POST /search",
+            "query": at("query", "model.queryString"),
+            "size": at("hits", "count"),
+            "offset": at("offset", "start"),
+            "default_size": 10,
+            "max_size": 400,
+            "hits": "$.root.children",
+            "empty": "$.root.fields.totalCount",
+            "id": ("$.fields.documentid", "$.id"),
+            "score": "$.relevance",
+            "index": ("$.fields.sddocname", "$.source"),
+            "source": "$.fields",
+            "beside": ("documentid", "sddocname", "*features"),
+            "searched": at("model.defaultIndex", "default-index"),
+            "alone": {
                 "format": [
                     When(at("presentation.format", "format"), like=r"(?!json).+"),
                     When(at("yql"), like=r".*\b(limit|offset)\s+\d.*"),
@@ -64,7 +65,7 @@ class Vespa(JSONDialect):
                 ],
                 "collapse": [*at("select"), When(at("yql"), like=r".*\|.*\ball\s*\(.*")],
             },
-        )
+        }
         super().__init__(**{**said, **changes})
         self._yql = places(at("yql"), "yql")
 
@@ -87,5 +88,3 @@ def _unescaped(text: str) -> str:
         return str(json.loads(f'"{text}"'))
     except ValueError:
         return text
-
-
