@@ -203,9 +203,10 @@ class JSONDialect(Dialect):
 
     def _index(self, asked: Asked) -> str | None:
         multi = self._multi(asked.request.method, asked.request.target) if asked.part else None
-        return multi.index_of(asked.body) if multi is not None else self.index_of(asked.request.target)
+        target = asked.request.target
+        return multi.index_of(asked.body, target) if multi is not None else self.index_of(target)
 
-    def widen(self, request: Request, search: Search, depth: int, fields: FieldsSetting = None) -> Widened:  # noqa: ARG002
+    def widen(self, request: Request, search: Search, depth: int, fields: FieldsSetting = None) -> Widened:
         """The first ``max(depth, offset + size)`` hits from the first, with what the model reads.
 
         :raises ConfigError: ``fields`` is a format that cannot be read.
@@ -213,7 +214,7 @@ class JSONDialect(Dialect):
         asked = self._asked(request)
         edits = Edits.of(asked)
         given = self._windows.widen(edits, self._windows.read(asked), depth)
-        unshow = None if self._shown is None else self._shown.widen(edits, fields)
+        unshow = None if self._shown is None else self._shown.widen(edits, fields, search.fields)
         undo = _Undo(given if given.changed and self._echo else None, unshow)
         return Widened(edits.done(), undo if undo.given or undo.unshow else None)
 

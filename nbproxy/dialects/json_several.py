@@ -62,11 +62,12 @@ class Several:
 
     def _part(self, request: Request, span: tuple[int, int]) -> Part:
         alone = request.replace(body=request.body[span[0] : span[1]])
-        return Part(alone, span, span, self.index_of(_body(alone)))
+        return Part(alone, span, span, self.index_of(_body(alone), request.target))
 
-    def index_of(self, body: Any) -> str | None:
+    def index_of(self, body: Any, target: str) -> str | None:
+        """What a search names, else what the path does."""
         found = [value for path in self._index for value in path.values(body) if isinstance(value, str)]
-        return found[0] if found else None
+        return found[0] if found else self.routes.index_of(target)
 
     def answers(self, body: bytes) -> list[tuple[int, int]] | None:
         return self._items(body, self._answers)

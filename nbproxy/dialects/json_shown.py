@@ -9,18 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ..errors import ConfigError
 from ..settings import FieldsSetting
-from . import hit_text, json_paths, json_spans, source_filter, splice
+from . import hit_text, json_paths, source_filter
 from .json_paths import MISSING
 from .json_places import Asked, Edits, Place, Places, PlacesSetting, csv, names_in, places
 from .source_filter import SourceFilter
 
 _FIELD = re.compile(r"[^()$]+")  # joins (``$other(name)``) and functions are not fields of the hit
 NOTHING = ("\0",)  # a list of fields of which there are none
-_BESIDE = re.compile(r"(?P<member>[^\[\]]+)(?:\[(?P<key>[^\[\]]+)\])?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,11 @@ class Show:
     :ivar default: whether all is shown where the request does not say.
     :ivar everything: the value that shows all; None: the list is taken out of the request.
     :ivar always: fields that are shown whatever the list says.
-    :ivar also: other members of a hit in which upstream shows the same fields and no others (``highlight``; by a key
-        of the items of a list: ``highlights[field]``), and where a request lists more fields for them.
+    :ivar also: other objects of a hit in which upstream shows the same fields (``_formatted``), and where a request
+        lists more fields for them.
+    :ivar marks: where a request lists the fields that are marked (highlighted) in a hit, for an API that marks, unless
+        told, those of the searched fields that are shown: it is told them.
+    :ivar no_marks: the value that marks none.
     :ivar separator: what stands between a field and its sub-field.
     :raises ConfigError: a place cannot be read or set.
     """
@@ -47,6 +50,8 @@ class Show:
     everything: Any = None
     always: Sequence[str] = ()
     also: Mapping[str, PlacesSetting] = field(default_factory=dict)
+    marks: PlacesSetting = None
+    no_marks: str = "none"
     separator: str = "."
 
     def __post_init__(self) -> None:
@@ -54,16 +59,12 @@ class Show:
             raise ConfigError("Show() needs include= or exclude=: where a request lists the fields that it sees")
         self.compiled()
 
-    def compiled(self) -> tuple[Places, Places, dict[str, Places]]:
-        """(include, exclude, also), compiled."""
-        for member in self.also:
-            if _BESIDE.fullmatch(member) is None:
-                raise ConfigError(
-                    f"Show(also=): {member!r} is not a member of a hit like 'highlight' or 'parts[field]'"
-                )
+    def compiled(self) -> tuple[Places, Places, Places, dict[str, Places]]:
+        """(include, exclude, marks, also), compiled."""
         return (
             places(self.include, "include", settable=True),
             places(self.exclude, "exclude", settable=True),
+            places(self.marks, "marks", settable=True),
             {member: places(where, "also") for member, where in self.also.items()},
         )
 
@@ -87,7 +88,7 @@ class Shown:
     def __init__(self, show: Show, source: Sequence[str], beside: Sequence[str]) -> None:
         self.show, self.source = show, tuple(source)
         self.kept = (*show.always, *(beside if not source else ()))
-        self._include, self._exclude, self._also = show.compiled()
+        self._include, self._exclude, self._marks, self._also = show.compiled()
 
     def selection(self, asked: Asked) -> Selection | None:
         """What the request selects; None: in a way that is not understood."""
@@ -98,7 +99,7 @@ class Shown:
             return None
         return Selection(replace(shown, excludes=(*shown.excludes, *hidden)), include, exclude)
 
-    def widen(self, edits: Edits, fields: FieldsSetting) -> Unshow | None:
+    def widen(self, edits: Edits, fields: FieldsSetting, searched: Sequence[str]) -> Unshow | None:
         """Ask for what the model reads; how to take it out again, None: it is shown already, or cannot be asked for.
 
         :raises ConfigError: ``fields`` is a format that cannot be read.
@@ -108,10 +109,23 @@ class Shown:
         names = hit_text.names_of(fields)
         if found is None or found.shown.whole or (names is not None and all(map(found.shown.shows, names))):
             return None
-        if not self._ask(edits, found, names):
+        marks = self._marked(asked, found.shown, searched)
+        if marks is None or not self._ask(edits, found, names):
             return None
+        for place, value in marks:
+            edits.set(place, value)
         more = {member: names_in(self._all(asked, where)) for member, where in self._also.items()}
         return Unshow(self.source, found.shown, self.kept, more)
+
+    def _marked(self, asked: Asked, shown: SourceFilter, searched: Sequence[str]) -> list[tuple[Place, str]] | None:
+        """Where the fields that upstream would mark are to be listed, and the list; None: that cannot be said."""
+        if not self._marks or asked.first(self._marks) is not None:
+            return []
+        place = asked.target(self._marks)
+        if place is None or any("*" in name for name in searched):
+            return None
+        names = [_dashed(name, self.show) for name in searched if shown.shows(name)]
+        return [(place, ",".join(names) or self.show.no_marks)]
 
     def _all(self, asked: Asked, where: Places) -> list[Any]:
         """Entries like ``overview:20`` (crop lengths) are their fields."""
@@ -207,42 +221,22 @@ class Unshow:
     def strip(self, hit: bytes) -> bytes:
         """The hit as the client would have got it."""
         for member, more in self.also.items():
-            hit = self._strip_beside(hit, member, self._selected(more))
+            shown = self._selected(more)
+            hit = _changed(hit, (member,), partial(source_filter.sift, shown=shown))
         if not self.shown.show:
             return json_paths.replace_at(hit, self.source, None) if self.source else hit
-        return _changed(hit, self.source, b"{", lambda text: source_filter.sift(text, self._selected(self.kept)))
+        return _changed(hit, self.source, partial(source_filter.sift, shown=self._selected(self.kept)))
 
     def _selected(self, more: Sequence[str]) -> SourceFilter:
         if not self.shown.show:
             return SourceFilter(includes=tuple(more) or NOTHING)
         return replace(self.shown, includes=(*self.shown.includes, *more) if self.shown.includes else ())
 
-    def _strip_beside(self, hit: bytes, member: str, shown: SourceFilter) -> bytes:
-        found = _BESIDE.fullmatch(member)
-        assert found is not None
-        key = found["key"]
-        if key is None:
-            return _changed(hit, (found["member"],), b"{", lambda text: source_filter.sift(text, shown))
-        return _changed(hit, (found["member"],), b"[", lambda text: _items(text, key, shown))
 
-
-def _changed(hit: bytes, names: Sequence[str], kind: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """The hit with the object or array under ``names`` changed; as it is where there is none."""
+def _changed(hit: bytes, names: Sequence[str], change: Callable[[bytes], bytes]) -> bytes:
+    """The hit with the object under ``names`` changed; as it is where there is none."""
     span = json_paths.locate(hit, names)
-    if span is None or hit[span[0] : span[0] + 1] != kind:
+    if span is None or hit[span[0] : span[0] + 1] != b"{":
         return hit
     start, end = span
     return hit[:start] + change(hit[start:end]) + hit[end:]
-
-
-def _items(text: bytes, key: str, shown: SourceFilter) -> bytes:
-    """The list ``text`` with those of its objects whose ``key`` names a field that is shown."""
-    spans = json_spans.items(text)
-    order = [i for i, (start, end) in enumerate(spans) if _names_shown(text[start:end], key, shown)]
-    return splice.join(text, spans, order)
-
-
-def _names_shown(item: bytes, key: str, shown: SourceFilter) -> bool:
-    span = json_paths.locate(item, (key,)) if item[:1] == b"{" else None
-    name = item[span[0] : span[1]] if span else b""
-    return name[:1] != b'"' or shown.shows(json_spans.decode_string(name))

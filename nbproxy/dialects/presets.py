@@ -116,7 +116,7 @@ def typesense(**changes: Any) -> JSONDialect:
         show=Show(
             include=at("include_fields"),
             exclude=at("exclude_fields"),
-            also={"highlight": (), "highlights[field]": ()},
+            marks=at("highlight_fields"),
         ),
         echo={"size": "$.request_params.per_page", "page": "$.page"},
         several=MultiSearch(
