@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -16,6 +17,7 @@ from . import hit_text, json_paths, json_spans, search_request
 from .base import Unreadable
 from .json_paths import Path
 
+T = TypeVar("T")
 Spans = list[tuple[int, int]]
 
 _DECODE: Callable[[bytes], Any] = msgspec.json.Decoder().decode
@@ -117,24 +119,34 @@ def read(
 
     :raises RerankFault: a callable ``fields`` failed.
     """
-    values = list(_each(body, found))
-    hits = [
-        _hit(body[start:end], value, reading, search, offset + i + 1)
-        for i, ((start, end), value) in enumerate(zip(found, values, strict=True))
-    ]
-    if callable(fields):
-        return tuple(replace(hit, text=hit_text.called(fields, hit)) for hit in hits)
-    texts = _texts(values, hits, reading, search, fields)
-    return tuple(replace(hit, text=text) for hit, text in zip(hits, texts, strict=True))
+    values = _values(body, found)
+    ids, documents = _names(body, found, values, reading.id), _documents(values, reading)
+    indices, scores = _names(body, found, values, reading.index), _column(values, reading.score, _score)
+    texts = [None] * len(values) if callable(fields) else _texts(values, ids, documents, reading, search, fields)
+    hits = tuple(
+        Hit(index or search.index, doc_id, rank, score, text, source)
+        for rank, (index, doc_id, score, text, source) in enumerate(
+            zip(indices, ids, scores, texts, documents, strict=True), offset + 1
+        )
+    )
+    return tuple(replace(hit, text=hit_text.called(fields, hit)) for hit in hits) if callable(fields) else hits
 
 
-def _each(body: bytes, found: Spans) -> Iterator[Any]:
-    for start, end in found:
-        text = body[start:end]
-        try:
-            yield _DECODE(text)
-        except json_spans.REFUSED:  # lone surrogates, integers of 5,000 digits, 3,000 levels
-            yield lenient(text)
+def _values(body: bytes, found: Spans) -> list[Any]:
+    """All hits decoded in one go; where one of them cannot be so, one by one."""
+    if not found:
+        return []
+    try:
+        return cast("list[Any]", _DECODE(b"[%b]" % body[found[0][0] : found[-1][1]]))
+    except json_spans.REFUSED:
+        return [_value(body[start:end]) for start, end in found]
+
+
+def _value(text: bytes) -> Any:
+    try:
+        return _DECODE(text)
+    except json_spans.REFUSED:  # lone surrogates, integers of 5,000 digits, 3,000 levels
+        return lenient(text)
 
 
 def lenient(text: bytes) -> Any:
@@ -152,51 +164,54 @@ def _decodable(text: bytes, level: int = 0) -> Iterator[tuple[str, Any]]:
                 yield member.key, dict(_decodable(value, level + 1))
 
 
-def _hit(text: bytes, value: Any, reading: Reading, search: Search, rank: int) -> Hit:
-    return Hit(
-        index=_name(text, value, reading.index) or search.index,
-        doc_id=_name(text, value, reading.id),
-        rank=rank,
-        score=_score(value, reading.score),
-        source=_document(value, reading),
-    )
-
-
-def _name(text: bytes, value: Any, paths: Iterable[Path]) -> str | None:
-    """A text, or a number as written."""
+def _column(values: Sequence[Any], paths: Sequence[Path], take: Callable[[Any], T | None]) -> list[T | None]:
+    """What ``take`` makes of what lies at the first of ``paths`` where it makes something, for each value."""
+    out: list[T | None] = [None] * len(values)
     for path in paths:
-        for parts in path.places(value):
-            found = json_paths.dig(value, parts)
-            if isinstance(found, str):
-                return found
-            if isinstance(found, int | float) and not isinstance(found, bool):
-                return str(found) if type(found) is int and 0 < found < 2**63 else _written(text, parts)
+        if None not in out:
+            break
+        out = [take(one) if had is None else had for had, one in zip(out, path.firsts(values), strict=True)]
+    return out
+
+
+def _score(value: Any) -> float | None:
+    return float(value) if type(value) is float or (type(value) is int and abs(value) < 2**63) else None
+
+
+def _name(value: Any) -> str | None:
+    """A text, or a number that is written in one way only."""
+    if type(value) is str:
+        return value
+    return str(value) if type(value) is int and 0 < value < 2**63 else None
+
+
+def _names(body: bytes, found: Spans, values: Sequence[Any], paths: Sequence[Path]) -> list[str | None]:
+    """Texts, or numbers as written."""
+    out = _column(values, paths, _name)
+    for i, (start, end) in enumerate(found):
+        if out[i] is None and paths:
+            out[i] = _written(body[start:end], values[i], paths)
+    return out
+
+
+def _written(text: bytes, value: Any, paths: Sequence[Path]) -> str | None:
+    for parts in (parts for path in paths for parts in path.places(value)):
+        found = json_paths.dig(value, parts)
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            with contextlib.suppress(Unreadable):
+                span = json_paths.locate(text, parts)
+                return text[span[0] : span[1]].decode("ascii", "replace") if span else None
     return None
 
 
-def _written(text: bytes, parts: Sequence[str | int]) -> str | None:
-    try:
-        span = json_paths.locate(text, parts)
-    except Unreadable:
-        return None
-    return text[span[0] : span[1]].decode("ascii", "replace") if span else None
-
-
-def _score(value: Any, paths: Iterable[Path]) -> float | None:
-    for path in paths:
-        for found in path.values(value):
-            if type(found) is float or (type(found) is int and abs(found) < 2**63):
-                return float(found)
-    return None
-
-
-def _document(value: Any, reading: Reading) -> Any:
-    """The document in a hit, without what stands beside it."""
-    found = next(iter(reading.source.values(value)), None)
-    if not reading.beside or not isinstance(found, dict):
+def _documents(values: Sequence[Any], reading: Reading) -> list[Any]:
+    """The document in each hit, without what stands beside it."""
+    found = list(values) if reading.source.parts == () else reading.source.firsts(values)
+    if not reading.beside:
         return found
     pattern = _pattern(reading.beside)
-    return {key: one for key, one in found.items() if not pattern.fullmatch(key)}
+    gone = {key for one in found if isinstance(one, dict) for key in one if pattern.fullmatch(key)}
+    return [_without(one, gone) for one in found] if gone else found
 
 
 @lru_cache(maxsize=64)
@@ -204,14 +219,23 @@ def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(re.escape(name).replace(r"\*", ".*") for name in names), re.S)
 
 
+def _without(document: Any, gone: Collection[str | int]) -> Any:
+    return {key: one for key, one in document.items() if key not in gone} if isinstance(document, dict) else document
+
+
 def _texts(
-    values: Sequence[Any], hits: Sequence[Hit], reading: Reading, search: Search, fields: FieldsSetting
+    values: Sequence[Any],
+    ids: Sequence[str | None],
+    documents: Sequence[Any],
+    reading: Reading,
+    search: Search,
+    fields: FieldsSetting,
 ) -> list[str | None]:
     if fields is not None:
-        return hit_text.texts([hit.source for hit in hits], fields, search.fields)
+        return hit_text.texts(documents, fields, search.fields)
     if reading.text:
         return [_joined(value, reading.text) for value in values]
-    return hit_text.texts([_without_id(hit, reading) for hit in hits], None, search.fields)
+    return hit_text.texts(_without_ids(documents, ids, reading), None, search.fields)
 
 
 def _joined(value: Any, paths: Iterable[Path]) -> str | None:
@@ -219,10 +243,12 @@ def _joined(value: Any, paths: Iterable[Path]) -> str | None:
     return "\n".join(found) or None
 
 
-def _without_id(hit: Hit, reading: Reading) -> Any:
-    """A document's id is no text to read."""
-    if not isinstance(hit.source, dict) or hit.doc_id is None:
-        return hit.source
+def _without_ids(documents: Sequence[Any], ids: Sequence[str | None], reading: Reading) -> Sequence[Any]:
+    """A document's id is no text to read, where it is one."""
     depth = len(reading.source.parts or ())
-    inside = {path.parts[-1] for path in reading.id if path.parts and len(path.parts) == depth + 1}
-    return {key: one for key, one in hit.source.items() if not (key in inside and one == hit.doc_id)}
+    for name in [path.parts[-1] for path in reading.id if path.parts and len(path.parts) == depth + 1]:
+        documents = [
+            _without(one, (name,)) if doc_id is not None and isinstance(one, dict) and one.get(name) == doc_id else one
+            for one, doc_id in zip(documents, ids, strict=True)
+        ]
+    return documents

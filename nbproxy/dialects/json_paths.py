@@ -45,8 +45,19 @@ class Path:
     def values(self, value: Any) -> list[Any]:
         """What lies at the path, in order; nothing where the value is nested too deep to look."""
         if self.parts is not None:
-            return [found for found in (dig(value, self.parts),) if found is not MISSING]
+            found = dig(value, self.parts)
+            return [] if found is MISSING else [found]
         return [match.obj for match in self._matches(value)]
+
+    def firsts(self, values: Sequence[Any]) -> list[Any]:
+        """The first that lies at the path in each of ``values``, None where nothing does."""
+        if self.parts is None:
+            return [next(iter(self.values(value)), None) for value in values]
+        if len(self.parts) == 1 and isinstance(self.parts[0], str):
+            name = self.parts[0]
+            return [value.get(name) if isinstance(value, dict) else None for value in values]
+        found = [dig(value, self.parts) for value in values]
+        return [None if one is MISSING else one for one in found]
 
     def places(self, value: Any) -> list[Parts]:
         """Where it lies: the names and numbers down to each match."""
