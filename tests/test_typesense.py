@@ -128,7 +128,7 @@ def test_sorted_by_relevance_is_reranked(start: Start, typesense: str) -> None:
     assert session.frame.iloc[-1].reranked
 
 
-@pytest.mark.filterwarnings("ignore:SyncAnalyticsV1 is deprecated:DeprecationWarning")  # it makes one itself
+@pytest.mark.filterwarnings("ignore:Sync[A-Za-z0-9]+ is deprecated on v30:DeprecationWarning")  # it makes them itself
 def test_the_official_client(start: Start, typesense: str) -> None:
     client = pytest.importorskip("typesense")
     session = start(typesense, model=backwards, depth=DEPTH)

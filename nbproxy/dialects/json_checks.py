@@ -52,3 +52,9 @@ def plain_path(text: Any, what: str) -> Path:
     if found.names is None:
         raise ConfigError(f"{what}={text!r} must be plain, like '$.payload'")
     return found
+
+
+def texts(value: Any, what: str) -> tuple[str, ...]:
+    """A text or several."""
+    found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple | set) else (value,)
+    return tuple(checked(one, str, what, "a text or a list of them") for one in found)

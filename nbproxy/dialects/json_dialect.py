@@ -17,7 +17,7 @@ from ..settings import FieldsSetting
 from . import json_hits, json_places, query_text, splice
 from .base import Answer, Dialect, Part, Unreadable, Widened
 from .json_alone import REASONS, AloneSetting, reasons
-from .json_checks import all_of, checked, most, paths, plain_path
+from .json_checks import all_of, checked, most, paths, plain_path, texts
 from .json_hits import Reading
 from .json_places import Asked, Edits, Malformed, PlacesSetting, places
 from .json_several import MultiSearch, Several
@@ -111,12 +111,19 @@ class JSONDialect(Dialect):
             raise ConfigError("hits= is missing: the JSONPath of the array of hits in an answer, for example '$.hits'")
         self._reading = Reading(
             paths(hits, "hits"), paths(empty, "empty"), paths(id, "id"), paths(score, "score"),
-            paths(index, "index"), paths(text, "text"), at, tuple(beside),
+            paths(index, "index"), paths(text, "text"), at, texts(beside, "beside"),
         )  # fmt: skip
         self._searched = places(searched, "searched")
-        self._separator, self._reduce, self._match_all = separator, reduce, frozenset(match_all)
+        self._separator = checked(separator, str, "separator", "a text")
+        if reduce is not None and not callable(reduce):
+            raise ConfigError(f"reduce= is a function from a query's text to its words, not {reduce!r}")
+        self._reduce, self._match_all = reduce, frozenset(texts(match_all, "match_all"))
         self._alone = reasons(alone or {})
-        self._shown = None if show is None else Shown(checked(show, Show, "show", "a Show()"), at.names or (), beside)
+        self._shown = (
+            None
+            if show is None
+            else Shown(checked(show, Show, "show", "a Show()"), at.names or (), texts(beside, "beside"))
+        )
         self._echo = Echo(echo)
         self._several = [Several(one) for one in all_of(several, MultiSearch, "several")]
         self._every_route = Routes([*self._routes.written, *(one for s in self._several for one in s.routes.written)])
@@ -188,7 +195,7 @@ class JSONDialect(Dialect):
         found = asked.first(self._query)
         texts = [] if found is None else [one for value in found[1] for one in _strings(value)]
         text = query_text.clean(" ".join(dict.fromkeys(one.strip() for one in texts if one.strip())))
-        return text if self._reduce is None or text in self._match_all else self._reduce(text)
+        return text if self._reduce is None or text in self._match_all else _reduced(self._reduce, text)
 
     def _search(self, asked: Asked) -> Search:
         asking = self._windows.read(asked)
@@ -259,7 +266,7 @@ class JSONDialect(Dialect):
         """
         undo: _Undo = answer.undo or _Undo()
         try:
-            body = splice.join(answer.body, answer.spans, order, undo.unshow.strip if undo.unshow else None)
+            body = splice.join(answer.body, answer.spans, order, undo.unshow.strip() if undo.unshow else None)
             return body if undo.given is None else self._echo.restore(body, undo.given)
         except RecursionError:
             raise Unreadable("nested too deep") from None
@@ -269,6 +276,15 @@ class JSONDialect(Dialect):
 class _Undo:
     given: Given | None = None
     unshow: Unshow | None = None
+
+
+def _reduced(reduce: Callable[[str], str], text: str) -> str:
+    """A user's own function that fails on some text costs the reduction, not the search."""
+    try:
+        words = reduce(text)
+    except Exception:
+        return text
+    return query_text.clean(words) if isinstance(words, str) else text
 
 
 def _strings(value: Any) -> list[str]:

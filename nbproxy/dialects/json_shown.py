@@ -203,6 +203,9 @@ def _like(include: tuple[Place, Any] | None, everything: Any) -> Any:
     return everything
 
 
+Change = tuple[Sequence[str], Callable[[bytes], bytes]]
+
+
 @dataclass(frozen=True, slots=True)
 class Unshow:
     """How to take out of each hit what was asked for the model only.
@@ -218,19 +221,26 @@ class Unshow:
     kept: tuple[str, ...]
     also: Mapping[str, tuple[str, ...]]
 
-    def strip(self, hit: bytes) -> bytes:
-        """The hit as the client would have got it."""
-        for member, more in self.also.items():
-            shown = self._selected(more)
-            hit = _changed(hit, (member,), partial(source_filter.sift, shown=shown))
-        if not self.shown.show:
-            return json_paths.replace_at(hit, self.source, None) if self.source else hit
-        return _changed(hit, self.source, partial(source_filter.sift, shown=self._selected(self.kept)))
+    def strip(self) -> Callable[[bytes], bytes]:
+        """From a hit to the hit as the client would have got it."""
+        changes: list[Change] = [
+            ((member,), source_filter.sieve(self._selected(more))) for member, more in self.also.items()
+        ]
+        if self.shown.show:
+            changes.append((self.source, source_filter.sieve(self._selected(self.kept))))
+        gone = None if self.shown.show else self.source
+        return partial(_stripped, changes=changes, gone=gone)
 
     def _selected(self, more: Sequence[str]) -> SourceFilter:
         if not self.shown.show:
             return SourceFilter(includes=tuple(more) or NOTHING)
         return replace(self.shown, includes=(*self.shown.includes, *more) if self.shown.includes else ())
+
+
+def _stripped(hit: bytes, changes: Sequence[Change], gone: Sequence[str] | None) -> bytes:
+    for names, change in changes:
+        hit = _changed(hit, names, change)
+    return json_paths.replace_at(hit, gone, None) if gone else hit
 
 
 def _changed(hit: bytes, names: Sequence[str], change: Callable[[bytes], bytes]) -> bytes:

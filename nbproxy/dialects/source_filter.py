@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -223,9 +223,10 @@ class Undo:
         return hit
 
 
-def sift(text: bytes, shown: SourceFilter) -> bytes:
-    """The object ``text`` with what ``shown`` shows of it; white space stays as it was."""
-    return _Sift(Patterns(shown.includes or ("*",)), Patterns(shown.excludes), False).object(text, "", False)
+def sieve(shown: SourceFilter) -> Callable[[bytes], bytes]:
+    """From an object's text to that of what ``shown`` shows of it; white space stays as it was."""
+    sift = _Sift(Patterns(shown.includes or ("*",)), Patterns(shown.excludes), False)
+    return lambda text: sift.object(text, "", False)
 
 
 @dataclass(frozen=True, slots=True)
