@@ -3,10 +3,13 @@ clients: 60 documents, ranked 0 … 59 for any query."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, unquote
+
+import typesense as official
 
 DOCUMENTS = [{"id": str(n), "title": f"document {n}", "text": f"red number {n}", "n": n} for n in range(60)]
 
@@ -89,3 +92,12 @@ def answer(method: str, target: str, _headers: dict[str, str], body: bytes) -> t
         return 200, {}
     asked = {**dict(parse_qsl(query)), **(json.loads(body) if body else {})}
     return 200, shape({**asked, **dict(parse_qsl(asked["params"]))} if "params" in asked else asked)
+
+
+def typesense_search(url: str, **asked: Any) -> dict[str, Any]:
+    """A search in ``tips`` by Typesense's own client."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    node = {"host": host, "port": port, "protocol": "http"}
+    client = official.Client({"nodes": [node], "api_key": "k", "connection_timeout_seconds": 10})
+    with contextlib.closing(client.api_call):
+        return dict(client.collections["tips"].documents.search({"query_by": "title", **asked}))

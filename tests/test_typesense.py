@@ -16,6 +16,7 @@ import pytest
 import nbproxy
 
 from .processes import settled
+from .search_apis import typesense_search
 from .upstreams import Client
 
 Start = Callable[..., nbproxy.Session]
@@ -130,15 +131,10 @@ def test_sorted_by_relevance_is_reranked(start: Start, typesense: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:Sync[A-Za-z0-9]+ is deprecated on v30:DeprecationWarning")  # it makes them itself
 def test_the_official_client(start: Start, typesense: str) -> None:
-    client = pytest.importorskip("typesense")
     session = start(typesense, model=backwards, depth=DEPTH)
 
-    def found(url: str, **more: Any) -> Any:
-        host, _, port = url.removeprefix("http://").partition(":")
-        node = {"host": host, "port": port, "protocol": "http"}
-        config = {"nodes": [node], "api_key": "k", "connection_timeout_seconds": 10}
-        asked = {"q": "water", "query_by": "title,text", **more}
-        answer = client.Client(config).collections["tips"].documents.search(asked)
+    def found(url: str, **more: Any) -> dict[str, Any]:
+        answer = typesense_search(url, q="water", query_by="title,text", **more)
         answer.pop("search_time_ms")
         return answer
 
