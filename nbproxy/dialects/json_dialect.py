@@ -119,11 +119,7 @@ class JSONDialect(Dialect):
             raise ConfigError(f"reduce= is a function from a query's text to its words, not {reduce!r}")
         self._reduce, self._match_all = reduce, frozenset(texts(match_all, "match_all"))
         self._alone = reasons(alone or {})
-        self._shown = (
-            None
-            if show is None
-            else Shown(checked(show, Show, "show", "a Show()"), at.names or (), texts(beside, "beside"))
-        )
+        self._shown = None if show is None else _shown(checked(show, Show, "show", "a Show()"), self._reading)
         self._echo = Echo(echo)
         self._several = [Several(one) for one in all_of(several, MultiSearch, "several")]
         self._every_route = Routes([*self._routes.written, *(one for s in self._several for one in s.routes.written)])
@@ -276,6 +272,12 @@ class JSONDialect(Dialect):
 class _Undo:
     given: Given | None = None
     unshow: Unshow | None = None
+
+
+def _shown(show: Show, reading: Reading) -> Shown:
+    source = reading.source.names or ()
+    inside = [path.names[len(source) :] for path in reading.id if path.names and path.names[: len(source)] == source]
+    return Shown(show, source, reading.beside, [".".join(names) for names in inside if names])
 
 
 def _reduced(reduce: Callable[[str], str], text: str) -> str:

@@ -83,11 +83,13 @@ class Shown:
 
     :param source: the names down to the document in a hit.
     :param beside: members of the document's object that are not the document's, as patterns.
+    :param ids: where in the document its id may be: it is recorded, so that it is always asked for.
     """
 
-    def __init__(self, show: Show, source: Sequence[str], beside: Sequence[str]) -> None:
+    def __init__(self, show: Show, source: Sequence[str], beside: Sequence[str], ids: Sequence[str] = ()) -> None:
         self.show, self.source = show, tuple(source)
         self.kept = (*show.always, *(beside if not source else ()))
+        self._ids = tuple(name for name in ids if name not in show.always)
         self._include, self._exclude, self._marks, self._also = show.compiled()
 
     def selection(self, asked: Asked) -> Selection | None:
@@ -106,7 +108,7 @@ class Shown:
         """
         asked = edits.asked
         found = self.selection(asked)
-        names = hit_text.names_of(fields)
+        names = None if found is None else self._wanted(fields, found.shown)
         if found is None or found.shown.whole or (names is not None and all(map(found.shown.shows, names))):
             return None
         marks = self._marked(asked, found.shown, searched)
@@ -116,6 +118,13 @@ class Shown:
             edits.set(place, value)
         more = {member: names_in(self._all(asked, where)) for member, where in self._also.items()}
         return Unshow(self.source, found.shown, self.kept, more)
+
+    def _wanted(self, fields: FieldsSetting, shown: SourceFilter) -> tuple[str, ...] | None:
+        """The fields that must be shown; None: all, as only that is known to be enough."""
+        names = hit_text.names_of(fields)
+        if names is None or not self._ids or any(map(shown.shows, self._ids)):
+            return names
+        return (*names, self._ids[0]) if len(self._ids) == 1 else None
 
     def _marked(self, asked: Asked, shown: SourceFilter, searched: Sequence[str]) -> list[tuple[Place, str]] | None:
         """Where the fields that upstream would mark are to be listed, and the list; None: that cannot be said."""

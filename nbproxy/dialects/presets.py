@@ -51,6 +51,7 @@ def meilisearch(**changes: Any) -> JSONDialect:
         score="$._rankingScore",
         beside=("_formatted", "_matchesPosition", "_rankingScore*", "_semanticScore", "_federation", "_geoDistance"),
         searched=at("attributesToSearchOn"),
+        reduce=_without_exclusions,
         match_all=("",),
         alone={"sorted": at("sort"), "collapse": at("distinct")},
         show=Show(
@@ -135,7 +136,7 @@ def qdrant(**changes: Any) -> JSONDialect:
 
     A query that is a vector has no text: it is left alone (``no-query``) unless the client says the text beside it, in
     a header field ``X-Query-Text`` or a URL parameter ``query_text``, both of which Qdrant passes over. Texts for
-    Qdrant's own inference, and of full-text conditions in a filter, are read.
+    Qdrant's own inference are read.
 
     https://api.qdrant.tech/api-reference/search/query-points
     """
@@ -149,8 +150,8 @@ def qdrant(**changes: Any) -> JSONDialect:
             "?query_text",
             "$.query.text",
             "$.query.nearest.text",
-            "$.prefetch..text",
-            "$.filter..match.text",
+            "$.prefetch..query.text",
+            "$.prefetch..query.nearest.text",
         ),
         size="$.limit",
         offset="$.offset",
@@ -220,11 +221,9 @@ def algolia(**changes: Any) -> JSONDialect:
 class _Azure(JSONDialect):
     """Whose query is in one of two syntaxes, or in none."""
 
-    _KIND = places(("POST $.queryType", "GET ?queryType"), "queryType")
-
     def query_of(self, asked: Asked) -> str:
         text = super().query_of(asked)
-        kind = asked.value(self._KIND, "simple")
+        kind = asked.value(places(("POST $.queryType", "GET ?queryType"), "queryType"), "simple")
         if text == "*" or kind == "semantic":
             return text
         return lucene.reduce(text, simple=kind != "full").text
@@ -287,7 +286,7 @@ _EXCLUDED = re.compile(r'(?:(?<=\s)|^)-(?:"[^"]*"|\S+)')
 
 
 def _without_exclusions(text: str) -> str:
-    """Typesense's ``-word`` and the quotes of a phrase are no words."""
+    """Without ``-word`` and ``-"a phrase"``, which Meilisearch and Typesense exclude, and the quotes of a phrase."""
     return " ".join(_EXCLUDED.sub(" ", text).replace('"', " ").split())
 
 

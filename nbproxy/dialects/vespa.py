@@ -56,6 +56,7 @@ class Vespa(JSONDialect):
             "alone": {
                 "format": [
                     When(at("presentation.format", "format"), like=r"(?!json).+"),
+                    When("Accept:", like=r"(?i).*\bcbor\b.*"),
                     When(at("yql"), like=r".*\b(limit|offset)\s+\d.*"),
                 ],
                 "sorted": [
