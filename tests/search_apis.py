@@ -81,6 +81,14 @@ SHAPES: dict[str, Callable[[Asked], dict[str, Any]]] = {
     "/collections/tips/points/query": qdrant,
     "/1/indexes/tips/query": algolia,
     "/indexes('tips')/docs/search.post.search": azure,
+    "/multi-search": meilisearch,
+    "/multi_search": typesense,
+    "/1/indexes/*/queries": algolia,
+}
+SEVERAL = {
+    "/multi-search": ("queries", "results"),
+    "/multi_search": ("searches", "results"),
+    "/1/indexes/*/queries": ("requests", "results"),
 }
 
 
@@ -90,8 +98,16 @@ def answer(method: str, target: str, _headers: dict[str, str], body: bytes) -> t
     shape = SHAPES.get(unquote(path))
     if shape is None:
         return 200, {}
-    asked = {**dict(parse_qsl(query)), **(json.loads(body) if body else {})}
-    return 200, shape({**asked, **dict(parse_qsl(asked["params"]))} if "params" in asked else asked)
+    asked = json.loads(body) if body else {}
+    if path in SEVERAL:
+        searches, answers = SEVERAL[path]
+        return 200, {answers: [answered(shape, one) for one in asked[searches]]}
+    return 200, answered(shape, {**dict(parse_qsl(query)), **asked})
+
+
+def answered(shape: Callable[[Asked], dict[str, Any]], asked: Asked) -> dict[str, Any]:
+    """The answer to one search, its ``params`` unpacked."""
+    return shape({**asked, **dict(parse_qsl(asked["params"]))} if "params" in asked else asked)
 
 
 def typesense_search(url: str, **asked: Any) -> dict[str, Any]:

@@ -111,3 +111,51 @@ def test_a_client_that_is_too_heavy_to_be_installed_here(
     assert (row.dialect, row.reranked, row["query"], row["size"]) == (name, True, "red", 3)
     assert got == window[::-1][row.offset : row.offset + 3]
     assert len(page) == 3
+
+
+def test_several_by_meilisearchs_client(session: nbproxy.Session, json_upstream: Json) -> None:
+    queries = [
+        {"indexUid": "tips", "q": "red", "limit": 4, "offset": 2, "attributesToRetrieve": ["n"]},
+        {"indexUid": "more", "q": ""},
+        {"indexUid": "more", "q": "red", "hitsPerPage": 3, "page": 2},
+    ]
+
+    def found(url: str, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return list(meilisearch.Client(url, "key").multi_search(asked)["results"])
+
+    plain, through = found(json_upstream.url, queries), found(session.url, queries)
+    shown = found(json_upstream.url, [{"q": "x", "limit": 60, "attributesToRetrieve": ["n"]}, {"q": "x", "limit": 60}])
+    assert through == [
+        expected(plain[0], shown[0]["hits"], 2), plain[1], expected(plain[2], shown[1]["hits"], 3)
+    ]  # fmt: skip
+    rows = session.frame[session.frame.part.notna()]
+    assert list(rows.reason.fillna("")) == ["", "match-all", ""]
+    assert list(rows["index"]) == ["tips", "more", "more"]
+
+
+TYPESENSE_MULTI = [{"collection": "tips", "q": "red", "per_page": 5}, {"collection": "tips", "q": "*"}]
+ALGOLIA_MULTI = [
+    {"indexName": "tips", "params": "query=red&hitsPerPage=5&facets=n"}, {"indexName": "tips", "query": ""}
+]  # fmt: skip
+FRONT_ENDS = [
+    (b"/multi_search?query_by=title", {"searches": TYPESENSE_MULTI}),
+    (b"/1/indexes/*/queries?x-algolia-api-key=k", {"requests": ALGOLIA_MULTI}),
+]
+
+
+@pytest.mark.parametrize(("target", "body"), FRONT_ENDS)
+def test_several_as_front_ends_send_them(
+    session: nbproxy.Session, json_upstream: Json, target: bytes, body: Any
+) -> None:
+    def found(url: str) -> list[Any]:
+        with Client(url) as client:
+            return list(client.ask(b"POST", target, json.dumps(body).encode()).json["results"])
+
+    plain, through = found(json_upstream.url), found(session.url)
+    numbers = [one.get("document", one)["n"] for one in through[0]["hits"]]
+    assert numbers == [19, 18, 17, 16, 15]
+    assert {**through[0], "hits": None} == {**plain[0], "hits": None}
+    assert through[1] == plain[1]
+    rows = session.frame
+    assert list(rows.reason.fillna("")[rows.part.notna()]) == ["", "match-all"]
+    assert "api-key=k" not in rows.target.iloc[0]

@@ -140,3 +140,30 @@ def test_the_official_client(start: Start, typesense: str) -> None:
 
     window = found(typesense, per_page=DEPTH)["hits"]
     assert found(session.url, per_page=5, page=2) == expected(found(typesense, per_page=5, page=2), window, 5, 5)
+
+
+def test_several(start: Start, typesense: str) -> None:
+    session = start(typesense, model=backwards, depth=DEPTH)
+    common = {"collection": "tips", "query_by": "title,text"}
+    searches = [
+        {**common, "q": "water", "per_page": 3, "include_fields": "n"}, {**common, "q": "*"},
+        {**common, "collection": "none", "q": "water"}, {**common, "q": "water", "page": 2, "per_page": 4},
+    ]  # fmt: skip
+    windows = [{**one, "page": 1, "per_page": DEPTH} for one in searches]
+    plain, window = (
+        json.loads(ask(typesense, "/multi_search", {"searches": one}))["results"] for one in (searches, windows)
+    )
+    through = ask(session.url, "/multi_search", {"searches": searches})
+    assert through == encoded({"results": [
+        expected(plain[0], window[0]["hits"], 0, 3), plain[1], plain[2], expected(plain[3], window[3]["hits"], 4, 4),
+    ]})  # fmt: skip
+    rows = session.frame[session.frame.part.notna()]
+    assert list(rows.reason.fillna("")) == ["", "match-all", "upstream-error", ""]
+
+
+def test_what_a_multi_searchs_url_says_wins(start: Start, typesense: str) -> None:
+    session = start(typesense, model=backwards, depth=DEPTH)
+    body = {"searches": [{"collection": "tips", "q": "water", "per_page": 2}]}
+    target = "/multi_search?query_by=title,text&per_page=5&page=2"
+    assert ask(session.url, target, body) == ask(typesense, target, body)
+    assert list(session.frame.reason.dropna().unique()) == ["beyond-depth"]

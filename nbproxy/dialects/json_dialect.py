@@ -20,10 +20,10 @@ from .json_alone import REASONS, AloneSetting, reasons
 from .json_checks import all_of, checked, most, paths, plain_path, texts
 from .json_hits import Reading
 from .json_places import Asked, Edits, Malformed, PlacesSetting, places
+from .json_routes import Routes
 from .json_several import MultiSearch, Several
 from .json_shown import Show, Shown, Unshow
 from .json_windows import Asking, Echo, Given, Window, Windows
-from .routes import Routes
 
 
 class JSONDialect(Dialect):

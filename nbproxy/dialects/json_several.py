@@ -13,7 +13,7 @@ from .json_alone import REASONS, AloneSetting, reasons
 from .json_checks import one_place, paths
 from .json_paths import Path
 from .json_places import Asked, Malformed
-from .routes import Routes
+from .json_routes import Routes
 
 
 @dataclass(frozen=True, kw_only=True)
