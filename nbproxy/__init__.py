@@ -12,11 +12,11 @@ See :func:`nbproxy.start`.
 
 import logging
 
-from . import datasets
+from . import datasets, dialects
 from ._version import __version__
 from .compare import Comparison, compare
 from .connected import connect
-from .dialects import Elasticsearch
+from .dialects import Elasticsearch, JSONDialect
 from .errors import ConfigError, MissingExtra, NbproxyError, RerankFault, SessionClosed
 from .evaluate import Evaluation, evaluate
 from .exchange import Exchange
@@ -38,6 +38,7 @@ __all__ = [
     "Evaluation",
     "Exchange",
     "Hit",
+    "JSONDialect",
     "Limits",
     "MissingExtra",
     "NbproxyError",
@@ -54,6 +55,7 @@ __all__ = [
     "compare",
     "connect",
     "datasets",
+    "dialects",
     "evaluate",
     "listwise",
     "load",

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from . import routes
@@ -38,6 +38,8 @@ class Server:
 
     def __init__(self, context: Context, desk: routes.Desk, own_hosts: frozenset[bytes]) -> None:
         self.context = context
+        # Clients repeat their targets, and every request is asked by every dialect.
+        self._dialect_of = lru_cache(maxsize=1024)(partial(_dialect_of, context.dialects))
         self._desk = desk
         self._own_hosts = own_hosts
         self._clients: set[ClientConnection] = set()
@@ -165,12 +167,6 @@ class Server:
         context = self.context
         return Draft(context.record, client.peer, head, context.settings, route, client.t0)
 
-    def _dialect_of(self, method: str, target: str) -> Dialect | None:
-        for dialect in self.context.dialects:
-            if dialect.is_search(method, target):
-                return dialect
-        return None
-
     def _picked(self, settings: Settings, head: RequestHead) -> Settings:
         """The settings with the model that the client picked."""
         name = head.value(b"x-nbproxy-model")
@@ -183,6 +179,11 @@ class Server:
                 f"no model is called {name.decode('latin-1')!r} here; known: {known}", type="nbproxy_unknown_model"
             )
         return replace(settings, model=model)
+
+
+def _dialect_of(dialects: tuple[Dialect, ...], method: str, target: str) -> Dialect | None:
+    """The first dialect that knows the request as a search."""
+    return next((dialect for dialect in dialects if dialect.is_search(method, target)), None)
 
 
 async def _accept_no_more(listening: asyncio.Server) -> None:

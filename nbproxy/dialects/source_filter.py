@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -230,6 +230,12 @@ class Undo:
                 shown = sift.object(hit[member.start : member.end], "", False)
                 hit = hit[: member.start] + shown + hit[member.end :]
         return hit
+
+
+def sieve(shown: SourceFilter) -> Callable[[bytes], bytes]:
+    """From an object's text to that of what ``shown`` shows of it; white space stays as it was."""
+    sift = _Sift(Patterns(shown.includes or ("*",)), Patterns(shown.excludes), False)
+    return lambda text: sift.object(text, "", False)
 
 
 @dataclass(frozen=True, slots=True)
