@@ -30,6 +30,7 @@ from .shadows import About
 _STALE = frozenset(
     [b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"last-modified", b"accept-ranges"]
 )
+_REFUSED = frozenset([400, 422])  # Typesense refuses a size by 422
 _REQUEST_DROP = frozenset([b"expect", b"accept-encoding", b"content-encoding", b"transfer-encoding", b"content-length"])
 
 
@@ -201,7 +202,7 @@ class SearchExchange:
         head, raw = fetched.head, fetched.body
         if raw is None:
             return "too-large"
-        if head.status == 400 and (plan.request.body != sent or plan.request.target != self._head.target):
+        if head.status in _REFUSED and (plan.request.body != sent or plan.request.target != self._head.target):
             return "widen-refused"
         if not 200 <= head.status < 300:
             self._write(head, raw, reason="upstream-error")
