@@ -361,5 +361,5 @@ class ClientConnection(Watched, asyncio.Protocol):
 
 def error_body(fault: HttpFault, dialect: Dialect | None = None) -> bytes:
     """Contract §7: in the shape that the dialect of a search gives errors, else in Elasticsearch's."""
-    shape = elastic_error if dialect is None else dialect.error
+    shape = getattr(dialect, "error", elastic_error)  # one's own dialect need not have it
     return msgspec.json.encode(shape(fault.status, fault.type, fault.reason))

@@ -34,14 +34,15 @@ import pandas as pd
 import platformdirs
 
 from . import frames
-from .batches import Rooms, Row, all_plain, hits_batch, plain_batch, rows_batch
+from .batches import Row, all_plain, hits_batch, plain_batch, rows_batch
 from .drafts import Draft
 from .errors import ConfigError, NbproxyError
 from .exchange import Exchange
 from .finishing import OnError, Redact, finish, late, without_credentials
 from .newest import Newest
 from .ranking import Ranking
-from .segments import HITS, ROLL_BYTES, ROWS, Bench, Log, Table, read_row, shrink, size_of
+from .segments import HITS, ROLL_BYTES, ROWS, Log, Table, read_row, shrink, size_of
+from .streams import Bench, Message
 from .warn import warn
 
 FLUSH_S = 0.1
@@ -84,11 +85,10 @@ class Late(NamedTuple):
 
 
 class Built(NamedTuple):
-    """Rows that are columns already: a record batch, or, where there is a file, its bytes in some memory."""
+    """Rows that are columns already: a record batch, or, where there is a file, a message of it."""
 
     batch: Any
-    data: Any
-    memory: Any
+    message: Message | None
     weight: int
     rows: int
 
@@ -136,8 +136,7 @@ class Recorder:
         self._plain: deque[Draft] = deque()  # those that are not built yet
         self._plain_weight = 0
         self._gate = threading.Lock()  # what leaves ``_plain`` is in ``_pending`` before anybody else's is
-        self._rooms, self._bench = Rooms(), Bench()
-        self._rows_batch = partial(rows_batch, rooms=Rooms())
+        self._bench = Bench()
         self._newest = Newest(RING)
         self._wake, self._hurry, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._came = self._went = self._refused = self._unfit = 0
@@ -176,14 +175,14 @@ class Recorder:
         with self._gate:
             drafts = self._taken_out()
             try:
-                batch = plain_batch(drafts, self._rooms)
+                batch = plain_batch(drafts)
             except Exception:  # the thread finds which of them spoils it
                 self._pending.extend(drafts)
                 return
             # Serialised here, where nobody else wants the interpreter; the thread has but one call to make.
-            memory, data = (None, None) if self._rows.log is None else self._bench.serialize(batch)
-            kept = batch if data is None else None
-            self._pending.append(Built(kept, data, memory, sum(draft.weight for draft in drafts), len(drafts)))
+            message = None if self._rows.log is None else self._bench.serialize(batch)
+            kept = batch if message is None else None
+            self._pending.append(Built(kept, message, sum(draft.weight for draft in drafts), len(drafts)))
             self._count(drafts)
             self.exchanges += len(drafts)
             self._newest.add_batch(batch)
@@ -391,11 +390,11 @@ class Recorder:
 
     def _write_built(self, items: Sequence[Built]) -> None:
         for item in items:
-            if item.data is None:
+            if item.message is None:
                 self._store(self._rows, [item.batch])
             else:
-                self._attempt(self._rows, partial(self._rows.write_serialized, item.data))
-                self._bench.give(item.memory)
+                self._attempt(self._rows, partial(self._rows.write_serialized, item.message.data))
+                self._bench.give(item.message)
         self._roll_or_seal(self._rows)
 
     def _write_rows(self, items: Sequence[Row | Late | threading.Event]) -> None:
@@ -405,13 +404,14 @@ class Recorder:
         drafts_only = all(isinstance(row, Draft) for row in rows)
         if not drafts_only:
             rows = [row.identified() if isinstance(row, Draft) else row for row in rows]
-        batches = self._built(self._rows_batch, rows)
+        batches = self._built(rows_batch, rows)
         self._store(self._rows, batches)
         ranked = [row for row in rows if row.rankings]
         self._store(self._hits, self._built(hits_batch, [*ranked, *lates]))
         with self._gate:
-            self._count(rows)
-            self.exchanges += sum(row.part is None for row in rows)
+            whole = [row for row in rows if row.part is None]
+            self._count(whole)
+            self.exchanges += len(whole)
             if drafts_only:
                 for batch in batches:
                     self._newest.add_batch(batch)
@@ -430,7 +430,7 @@ class Recorder:
                     done.append(one)
                 else:
                     exchange = one.exchange() if isinstance(one, Draft) else one
-                    done.append(finish(exchange, self._redact, self._report))
+                    done += finish(exchange, self._redact, self._report)
             except Exception as error:  # not what an Exchange says it is; what cannot be redacted is not stored
                 self._unfit += 1
                 self._report("recording", one.exchange_id, error)

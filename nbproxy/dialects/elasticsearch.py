@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+from ..errors import ConfigError
 from ..messages import Request
 from ..ranking import Hit, Search
 from ..settings import FieldsSetting
-from . import hit_reading, hit_text, json_spans, search_request, splice, widening
-from .base import Answer, Dialect, Unreadable, Widened
+from . import hit_text, json_hits, json_spans, multi_search, search_request, search_template, splice, widening
+from .base import Answer, Dialect, Part, Unreadable, Widened
+from .reading import Reading
 
 
 class _Hit(msgspec.Struct, gc=False):
@@ -24,6 +27,10 @@ class _Hit(msgspec.Struct, gc=False):
     inner_hits: Any = None
 
 
+class _Extended(msgspec.Struct, gc=False):
+    ext: Any = None
+
+
 class _Hits(msgspec.Struct, gc=False):
     hits: list[_Hit]
 
@@ -32,16 +39,34 @@ class _Answer(msgspec.Struct, gc=False):
     hits: _Hits
 
 
+_DECODE_EXT: Callable[[bytes], _Extended] = msgspec.json.Decoder(_Extended).decode
 _DECODE: Callable[[bytes], _Hit] = msgspec.json.Decoder(_Hit).decode
 _DECODE_ALL: Callable[[bytes], _Answer] = msgspec.json.Decoder(_Answer).decode
 
 
 class Elasticsearch(Dialect):
-    """The search API of Elasticsearch and OpenSearch."""
+    """The search API of Elasticsearch and OpenSearch.
+
+    ``nbproxy.start(…, dialect=nbproxy.Elasticsearch(query=…))`` reads the query's text in a way of one's own.
+
+    :param query: ``query(request) -> str | None``: the text of a search that may be reranked (of each one in an
+        ``_msearch``); None: as usual. It may be called more than once for a request, never on the event loop. Where it
+        raises, the search is left alone (reason ``no-query``) and the error stands in ``session.errors``.
+    :param explain: whether searches that ask for ``explain`` are reranked too.
+    """
+
+    def __init__(self, query: Callable[[Request], str | None] | None = None, *, explain: bool = False) -> None:
+        if query is not None and not callable(query):
+            raise ConfigError(f"query must be callable: it takes a Request and returns a text or None, not {query!r}")
+        self._reading = Reading(query, explain)
 
     @property
     def name(self) -> str:
         return "elasticsearch"
+
+    @property
+    def quick(self) -> bool:
+        return self._reading.query is None
 
     def is_search(self, method: str, target: str) -> bool:
         """``_search`` (and ``_async_search`` and scrolls, which are left alone) by GET or POST."""
@@ -51,20 +76,44 @@ class Elasticsearch(Dialect):
         """The path's index expression as written, percent-encoding included; None for none."""
         return search_request.index_of(target)
 
+    def parts(self, request: Request) -> tuple[Part, ...] | str | None:
+        """The searches of an ``_msearch``."""
+        kind = search_request.route(request.method, request.target)
+        if kind not in ("multi", "multi-template"):
+            return None
+        return multi_search.parts(request, templates=kind == "multi-template")
+
+    def part_spans(self, body: bytes) -> Sequence[tuple[int, int]]:
+        """Where each item of ``responses`` lies.
+
+        :raises Unreadable: they cannot be found safely.
+        """
+        return multi_search.part_spans(body)
+
+    def part_status(self, answer: bytes) -> int | None:
+        """The ``status`` of an item of ``responses``."""
+        return multi_search.part_status(answer)
+
     def read_search(self, request: Request) -> Search | str:
-        """The search, or the first reason of the contract that applies and needs no depth to be known."""
-        return search_request.read_search(request)
+        """The search, or the first reason of the contract that applies and needs no depth to be known.
+
+        :raises RerankFault: the user's own ``query`` failed.
+        """
+        read = search_template.read_search if _is_template(request) else search_request.read_search
+        return read(request, self._reading)
 
     def read_window(self, request: Request) -> tuple[int, int] | None:
         """(offset, size) of a request that :meth:`read_search` has a reason for, None where they cannot be read."""
-        return search_request.read_window(request)
+        read = search_template.read_window if _is_template(request) else search_request.read_window
+        return read(request)
 
     def widen(self, request: Request, search: Search, depth: int, fields: FieldsSetting = None) -> Widened:
         """The first ``max(depth, offset + size)`` hits from 0, with the fields that the model reads.
 
         :raises ConfigError: ``fields`` is a format that cannot be read.
         """
-        return widening.widen(request, search, depth, fields)
+        widen = search_template.widen if _is_template(request) else widening.widen
+        return widen(request, search, depth, fields)
 
     def read_hits(
         self, body: bytes, search: Search, fields: FieldsSetting = None, *, offset: int = 0, undo: Any = None
@@ -74,15 +123,16 @@ class Elasticsearch(Dialect):
         :raises Unreadable: they cannot be found safely.
         :raises RerankFault: a callable ``fields`` failed.
         """
+        reason, undo = (undo.check(body), None) if isinstance(undo, search_template.Blind) else (None, undo)
         spans = splice.hit_spans(body)
         found = _read_all(body, spans)
         if callable(fields):
             hits = [_hit(one, offset + i + 1, None) for i, one in enumerate(found)]
-            hits = hit_reading.by(fields, hits)
+            hits = [replace(hit, text=hit_text.called(fields, hit)) for hit in hits]
         else:
             texts = hit_text.texts([_readable(one) for one in found], fields, search.fields)
             hits = [_hit(one, offset + i + 1, texts[i]) for i, one in enumerate(found)]
-        return Answer(body, tuple(hits), tuple(spans), undo)
+        return Answer(body, tuple(hits), tuple(spans), undo, reason, _ubi_query_id(body))
 
     def write_hits(self, answer: Answer, order: Sequence[int]) -> bytes:
         """Upstream's bytes with the hits ``order`` and nothing else, and without what was added for the model.
@@ -93,6 +143,21 @@ class Elasticsearch(Dialect):
             return splice.join(answer.body, answer.spans, order, answer.undo and answer.undo.strip)
         except RecursionError:
             raise Unreadable("nested too deep") from None
+
+
+def _is_template(request: Request) -> bool:
+    return search_request.route(request.method, request.target) == "template"
+
+
+def _ubi_query_id(body: bytes) -> str | None:
+    """``ext.ubi.query_id`` of an answer: OpenSearch's UBI plugin gives it to every search that asks for it."""
+    if b'"ubi"' not in body:
+        return None
+    try:
+        found = search_request.dig(_DECODE_EXT(body).ext, "ubi", "query_id")
+    except json_spans.REFUSED:
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _read_all(body: bytes, spans: Sequence[tuple[int, int]]) -> list[_Hit]:
@@ -109,7 +174,7 @@ def _read(text: bytes) -> _Hit:
     try:
         return _DECODE(text)
     except json_spans.REFUSED:  # lone surrogates, 1e400, integers of 5,000 digits, 3,000 levels
-        return msgspec.convert(hit_reading.lenient(text), _Hit)
+        return msgspec.convert(json_hits.lenient(text), _Hit)
 
 
 def _hit(found: _Hit, rank: int, text: str | None) -> Hit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from ..messages import Request
 from ..ranking import Hit, Search
 from ..settings import FieldsSetting
-from . import hit_reading, hit_text, json_spans, solr_request, solr_widening, splice
+from . import hit_text, json_hits, json_spans, solr_request, solr_widening, splice
 from .base import Answer, Dialect, Unreadable, Widened
 from .solr_widening import Undo
 
@@ -105,7 +106,9 @@ class Solr(Dialect):
             Hit(index, _doc_id(one.get(self._id)), rank, _score(one.get("score")), text, one)
             for rank, (one, text) in enumerate(zip(found, texts, strict=True), offset + 1)
         ]
-        return Answer(body, tuple(hit_reading.by(fields, hits) if callable(fields) else hits), tuple(spans), undo)
+        if callable(fields):
+            hits = [replace(hit, text=hit_text.called(fields, hit)) for hit in hits]
+        return Answer(body, tuple(hits), tuple(spans), undo)
 
     def _texts(
         self, found: Sequence[dict[str, Any]], fields: FieldsSetting, searched: tuple[str, ...]
@@ -158,7 +161,7 @@ def _read(text: bytes) -> dict[str, Any]:
     try:
         return _DECODE(text)
     except json_spans.REFUSED:  # lone surrogates, 1e400, integers of 5,000 digits, 3,000 levels
-        return hit_reading.lenient(text)
+        return dict(json_hits.lenient(text))
 
 
 def _doc_id(value: Any) -> str | None:
