@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -152,18 +152,39 @@ def items(text: bytes) -> list[tuple[int, int]]:
         values: list[msgspec.Raw] | None = _ARRAY(text)
     except REFUSED:
         values = None
-    return _scan_items(text, start) if values is None else place(text, start, [bytes(value) for value in values])
+    return _scan_items(text, start) if values is None else place(text, start, values)
 
 
-def place(text: bytes, at: int, values: list[bytes]) -> list[tuple[int, int]]:
+def place(text: bytes, at: int, values: Sequence[msgspec.Raw]) -> list[tuple[int, int]]:
     """Where ``values``, the items of an array whose first is at ``at``, lie."""
+    lengths = list(map(len, values))
+    separator = _separator(text, at + lengths[0]) if lengths else b""
+    if text.startswith(separator.join(values), at):  # nearly always: one comparison for all of them
+        return _in_steps(at, lengths, len(separator))
+    return _one_by_one(text, at, values)
+
+
+def _separator(text: bytes, at: int) -> bytes:
+    found = _COMMA.match(text, at)
+    return found[0] if found else b""
+
+
+def _in_steps(at: int, lengths: list[int], between: int) -> list[tuple[int, int]]:
     out: list[tuple[int, int]] = []
-    for value in values:
+    for length in lengths:
+        out.append((at, at + length))
+        at += length + between
+    return out
+
+
+def _one_by_one(text: bytes, at: int, values: Sequence[msgspec.Raw]) -> list[tuple[int, int]]:
+    out: list[tuple[int, int]] = []
+    for value in map(bytes, values):
         if not text.startswith(value, at):
             raise Unreadable(f"another value at byte {at}: a repeated key?")
         end = at + len(value)
         out.append((at, end))
-        at = end + 1 if text.startswith(b",{", end) else after_comma(text, end) or end
+        at = after_comma(text, end) or end
     return out
 
 

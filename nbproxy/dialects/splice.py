@@ -46,7 +46,7 @@ def hit_spans(body: bytes) -> list[tuple[int, int]]:
         found = _DECODE(body).hits.hits
     except json_spans.REFUSED:
         return _scan(body)
-    return _locate(body, [bytes(raw) for raw in found])
+    return _locate(body, found)
 
 
 def _check_utf8(body: bytes) -> None:
@@ -56,7 +56,7 @@ def _check_utf8(body: bytes) -> None:
         raise Unreadable(f"not UTF-8 at byte {error.start}") from None
 
 
-def _locate(body: bytes, values: list[bytes]) -> list[tuple[int, int]]:
+def _locate(body: bytes, values: list[msgspec.Raw]) -> list[tuple[int, int]]:
     """``values`` are the last ``hits.hits``; they must also be the first, so that there is one only."""
     array = _enter(body, _enter(body, 0))
     at = json_spans.opening(body, b"[", array)
