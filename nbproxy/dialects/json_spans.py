@@ -116,7 +116,39 @@ def members(text: bytes) -> list[Member]:
         values = _OBJECT(text)
     except REFUSED:
         return scan_members(text)
-    return _walk(text, values) or scan_members(text)
+    return _compact(text, values) or _walk(text, values) or scan_members(text)
+
+
+def pieces(text: bytes) -> dict[str, bytes] | None:
+    """Key and value of each member as they stand in the object ``text``; None: it has white space around them, escapes
+    in a key, a repeated key, or is no object."""
+    try:
+        found = _pieces(_OBJECT(text))
+    except REFUSED:
+        return None
+    return found if together(found) == text else None
+
+
+def together(found: dict[str, bytes]) -> bytes:
+    """The object of these :func:`pieces`."""
+    return b"{%b}" % b",".join(found.values())
+
+
+def _pieces(values: dict[str, msgspec.Raw]) -> dict[str, bytes]:
+    return {key: b'"%b":%b' % (key.encode(), value) for key, value in values.items()}
+
+
+def _compact(text: bytes, values: dict[str, msgspec.Raw]) -> list[Member] | None:
+    """The quick way where :func:`pieces` are found: put together again, they are the object."""
+    found = _pieces(values)
+    if together(found) != text:
+        return None
+    out, at = [], 1
+    for key, piece in found.items():
+        end = at + len(piece)
+        out.append(Member(key, at, end - len(values[key]), end))
+        at = end + 1
+    return out
 
 
 def _walk(text: bytes, values: dict[str, msgspec.Raw]) -> list[Member] | None:

@@ -28,7 +28,11 @@ class _Outer(msgspec.Struct):
 
 
 # One value that holds no more than one level. Only for text that msgspec has read already: it is not strict.
-_FLAT = re.compile(rb'(?:\{(?:[^"{}\[\]\\]++|"[^"\\]*+")*+\}|"[^"\\]*+"|[^"{}\[\]\\,\s]++)(?=\s*+[,}])')
+_FLAT_VALUE = rb'(?:\{(?:[^"{}\[\]\\]++|"[^"\\]*+")*+\}|"[^"\\]*+"|[^"{}\[\]\\,\s]++)'
+_FLAT = re.compile(_FLAT_VALUE + rb"(?=\s*+[,}])")
+# From an object's brace to the value of its first member "hits", where those before it are flat: nearly always.
+_TO_HITS = rb'\s*+\{\s*+(?:"(?!hits")[^"\\]*+"\s*+:\s*+' + _FLAT_VALUE + rb'\s*+,\s*+)*+"hits"\s*+:'
+_TO_ARRAY = re.compile(_TO_HITS + _TO_HITS + rb"\s*+\[\s*+")
 _DECODE: Callable[[bytes], _Outer] = msgspec.json.Decoder(_Outer).decode
 _TAIL: Callable[[bytes], dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _MARK = secrets.token_hex(8)  # stands for what came before the tail; no answer can have such a key
@@ -58,8 +62,8 @@ def _check_utf8(body: bytes) -> None:
 
 def _locate(body: bytes, values: list[msgspec.Raw]) -> list[tuple[int, int]]:
     """``values`` are the last ``hits.hits``; they must also be the first, so that there is one only."""
-    array = _enter(body, _enter(body, 0))
-    at = json_spans.opening(body, b"[", array)
+    flat = _TO_ARRAY.match(body)
+    at = flat.end() if flat else json_spans.opening(body, b"[", _enter(body, _enter(body, 0)))
     spans = json_spans.place(body, at, values)
     end = json_spans.closing(body, spans[-1][1] if spans else at)
     if body[end : end + 1] != b"]":
@@ -146,6 +150,9 @@ def join(
 
 def without_member(text: bytes, key: str) -> bytes:
     """The object ``text`` without its members ``key`` and their commas."""
+    if (pieces := json_spans.pieces(text)) is not None:
+        pieces.pop(key, None)
+        return json_spans.together(pieces)
     every = json_spans.members(text)
     return keep_members(text, every, [(one, text[one.start : one.end]) for one in every if one.key != key])
 
@@ -172,9 +179,12 @@ def _key(text: bytes, member: Member) -> bytes:
     return text[member.at : member.start].rstrip(b" \t\r\n:")
 
 
-def set_members(text: bytes, values: Mapping[str, bytes]) -> bytes:
-    """The object ``text`` with members set: in their place where they are there, else at its start."""
-    found = json_spans.members(text)
+def set_members(text: bytes, values: Mapping[str, bytes], found: Sequence[Member] | None = None) -> bytes:
+    """The object ``text`` with members set: in their place where they are there, else at its start.
+
+    :param found: its members, where they are known.
+    """
+    found = json_spans.members(text) if found is None else found
     there = {member.key for member in found}
     for member in reversed(found):
         if member.key in values:
