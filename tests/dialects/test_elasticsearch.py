@@ -176,7 +176,8 @@ def test_any_order_and_cut_is_spliced_exactly(
 PARTS = st.sampled_from(
     ['"hits":{"hits":[{"_id":"1"}]}', '"hits":{"total":1,"hits":[{},{"a":"]}"}],"z":1}', '"hits":5', '"took":1',
      '"s":"\\""', '"hits":{"hits":[],"hits":[]}', '"hits":{"x":{"hits":[]},"hits" : [ {} ]}',
-     '"h\\u0069ts":{"hits":[{}]}',     '"hits":{"h\\u0069ts":[{}],"hits":[{}]}', '"_shards":{"failures":[{"hits":1}]}', '"hit":{"hits":[{}]}'],
+     '"h\\u0069ts":{"hits":[{}]}',     '"hits":{"h\\u0069ts":[{}],"hits":[{}]}', '"_shards":{"failures":[{"hits":1}]}',
+     '"hit":{"hits":[{}]}'],
 )  # fmt: skip
 
 
