@@ -161,7 +161,7 @@ def searched_texts(sources: Sequence[Any], searched: tuple[str, ...]) -> list[st
         texts = found.texts(sources)
         if any(text is not None for text in texts):
             return texts
-    return [_join(strings((source,), [])) for source in sources]
+    return [_join(strings(source.values() if type(source) is dict else (source,), [])) for source in sources]
 
 
 def named_texts(sources: Sequence[Any], names: Sequence[str]) -> list[str | None]:

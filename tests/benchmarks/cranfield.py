@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pytrec_eval
-from opensearchpy import OpenSearch
 
 import nbproxy
 from nbproxy import datasets
@@ -119,6 +118,8 @@ def _searched(url: str, collection: Collection, record: Path) -> Found:
 
 def run(url: str, queries: pd.DataFrame, size: int) -> tuple[pd.DataFrame, float]:
     """What a client gets for each query, ``query_id, doc_id, rank``, and how long all of them took."""
+    from opensearchpy import OpenSearch
+
     rows: list[tuple[str, str, int]] = []
     began = time.perf_counter()
     with OpenSearch(hosts=[url], timeout=120, max_retries=0) as client:
