@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from .background import Worker
 from .dialects import Dialect
@@ -20,6 +20,9 @@ from .upstream import Pool
 from .wire import Memo
 
 log = logging.getLogger("nbproxy")
+T = TypeVar("T")
+
+HEAVY = 1 << 19  # bytes of a body that is not taken apart on the event loop
 
 
 class Sink(Protocol):
@@ -64,6 +67,10 @@ class Context:
 
     def __post_init__(self) -> None:
         self.record = self.sink.append  # one object for all drafts
+
+    async def maybe_heavy(self, size: int, call: Callable[[], T]) -> T:
+        """Large bodies are not taken apart on the event loop."""
+        return await self.heavy.call(call) if size > HEAVY else call()
 
     def close(self) -> None:
         """Let the workers' threads end."""

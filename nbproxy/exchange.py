@@ -18,10 +18,11 @@ Route = Literal["search", "pass", "own"]
 class Exchange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A finished exchange, or one search of a multi-search (``part`` is then its number).
 
-    Fields are the columns of ``session.frame`` (contract §5) but for four, which the recorder turns into columns
+    Fields are the columns of ``session.frame`` (contract §5) but for five, which the recorder turns into columns
     off the event loop: ``request_head`` and ``response_head`` are raw header lines (redacted before they are
-    stored), ``rankings`` become rows of ``session.hits``, and ``complete`` finishes what was not worth doing on
-    the loop: it returns the exchange with its search columns and rankings filled in.
+    stored), ``rankings`` become rows of ``session.hits``, ``parts``, the searches of a multi-search, rows of the
+    frame after its own, and ``complete`` finishes what was not worth doing on the loop: it returns the exchange with
+    its search columns, rankings and parts filled in.
 
     Times are epoch microseconds (``started``) and milliseconds (``*_ms``). A body is content as transferred on
     the client's side, whole on search routes, else its first 64 KiB (``*_truncated`` says so); ``upstream_*_body``
@@ -63,6 +64,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str | None = None
     error: str | None = None
     rankings: tuple[Ranking, ...] = ()
+    parts: tuple[Exchange, ...] = ()
     complete: Callable[[Exchange], Exchange] | None = None
 
     @property

@@ -19,15 +19,16 @@ OnError = Callable[[str, str | None, BaseException], object]
 Redact = Callable[[Exchange], Exchange]
 
 
-def finish(exchange: Exchange, redact: Redact | None, report: OnError) -> Exchange:
-    """The exchange as it is stored.
+def finish(exchange: Exchange, redact: Redact | None, report: OnError) -> list[Exchange]:
+    """The exchange as it is stored, and after it its parts: each of them redacted on its own.
 
     One whose ``complete`` fails is kept as it is; one whose ``redact`` fails keeps only what :func:`withheld` leaves.
     """
     if exchange.complete is not None:
         exchange = replaced(_completed(exchange, report), complete=None)
-    exchange = without_credentials(exchange)
-    return exchange if redact is None else _redacted(exchange, redact, report)
+    rows = [replaced(exchange, parts=()), *exchange.parts] if exchange.parts else [exchange]
+    rows = [without_credentials(row) for row in rows]
+    return rows if redact is None else [_redacted(row, redact, report) for row in rows]
 
 
 def late(

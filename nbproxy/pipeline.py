@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .content import TooLarge, Undecodable, decode
-from .dialects import Answer, Dialect, Unreadable, Widened
+from .dialects import Answer, Dialect, Part, Unreadable, Widened
 from .errors import RerankFault
 from .messages import Request
 from .ranking import Hit, Ranking, Reranker, Role, Search, query_hash, reorder
@@ -20,27 +20,87 @@ from .settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A search that will be widened and reranked."""
+    """A search that will be widened and reranked.
+
+    :ivar unchanged: upstream is asked for what the client asked for, so that all that comes is the client's page.
+    """
 
     search: Search
     widened: Widened
+    unchanged: bool
+
+    @property
+    def request(self) -> Request:
+        """What goes upstream."""
+        return self.widened.request
 
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """A search that is passed on untouched, and why."""
+    """A search that is passed on untouched, and why.
+
+    :ivar parts: the reason of each search in it, where it holds several.
+    """
 
     reason: str
+    parts: tuple[str, ...] = ()
 
 
-def plan(dialect: Dialect, request: Request, settings: Settings) -> Plan | Alone:
-    """What to do with a search request (its body decoded; see :func:`plain_request`)."""
+@dataclass(frozen=True, slots=True)
+class Several:
+    """A request of several searches, of which some will be reranked.
+
+    :ivar asked: the client's, without its content coding.
+    :ivar plans: what to do with each of ``parts``.
+    :ivar request: what goes upstream.
+    """
+
+    asked: Request
+    parts: tuple[Part, ...]
+    plans: tuple[Plan | Alone, ...]
+    request: Request
+
+
+def plan(dialect: Dialect, request: Request, settings: Settings) -> Plan | Several | Alone:
+    """What to do with a request on a search's route (its body decoded; see :func:`plain_request`)."""
+    parts = parts_of(dialect, request)
+    if parts is None:
+        return _plan(dialect, request, settings)
+    if isinstance(parts, str):
+        return Alone(parts)
+    plans = tuple(_plan(dialect, part.request, settings) for part in parts)
+    reasons = tuple(one.reason for one in plans if isinstance(one, Alone))
+    if len(reasons) == len(plans):
+        return Alone(reasons[0] if reasons else "no-query", reasons)
+    return Several(request, parts, plans, _widened_whole(request, parts, plans))
+
+
+def parts_of(dialect: Dialect, request: Request) -> tuple[Part, ...] | str | None:
+    """The searches of a request that holds several, why it is left alone, or None: it is one search."""
+    read = getattr(dialect, "parts", None)  # a dialect of the user's own need not have it
+    return read(request) if read is not None else None
+
+
+def _widened_whole(request: Request, parts: Sequence[Part], plans: Sequence[Plan | Alone]) -> Request:
+    """The request with the bodies of the searches that are widened."""
+    pieces, at = [], 0
+    for part, one in zip(parts, plans, strict=True):
+        if isinstance(one, Plan):
+            if one.request.target != part.request.target:
+                raise ValueError(f"a search among several cannot change its target: {one.request.target}")
+            pieces += [request.body[at : part.span[0]], one.request.body]
+            at = part.span[1]
+    return request.replace(body=b"".join([*pieces, request.body[at:]]))
+
+
+def _plan(dialect: Dialect, request: Request, settings: Settings) -> Plan | Alone:
     search = dialect.read_search(request)
     if not isinstance(search, Search):
         return Alone("beyond-depth" if _is_beyond(dialect, request, search, settings.depth) else search)
     if search.offset >= settings.depth:
         return Alone("beyond-depth")
-    return Plan(search, dialect.widen(request, search, settings.depth, settings.fields))
+    widened = dialect.widen(request, search, settings.depth, settings.fields)
+    return Plan(search, widened, unchanged=widened.request is request)
 
 
 # Contract §4 names the first reason that applies, and beyond-depth comes before these.

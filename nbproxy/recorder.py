@@ -41,7 +41,8 @@ from .exchange import Exchange
 from .finishing import OnError, Redact, finish, late, without_credentials
 from .newest import Newest
 from .ranking import Ranking
-from .segments import HITS, ROLL_BYTES, ROWS, Bench, Log, Table, read_row, shrink, size_of
+from .segments import HITS, ROLL_BYTES, ROWS, Log, Table, read_row, shrink, size_of
+from .streams import Bench, Message
 from .warn import warn
 
 FLUSH_S = 0.1
@@ -84,11 +85,10 @@ class Late(NamedTuple):
 
 
 class Built(NamedTuple):
-    """Rows that are columns already: a record batch, or, where there is a file, its bytes in some memory."""
+    """Rows that are columns already: a record batch, or, where there is a file, a message of it."""
 
     batch: Any
-    data: Any
-    memory: Any
+    message: Message | None
     weight: int
     rows: int
 
@@ -181,9 +181,9 @@ class Recorder:
                 self._pending.extend(drafts)
                 return
             # Serialised here, where nobody else wants the interpreter; the thread has but one call to make.
-            memory, data = (None, None) if self._rows.log is None else self._bench.serialize(batch)
-            kept = batch if data is None else None
-            self._pending.append(Built(kept, data, memory, sum(draft.weight for draft in drafts), len(drafts)))
+            message = None if self._rows.log is None else self._bench.serialize(batch)
+            kept = batch if message is None else None
+            self._pending.append(Built(kept, message, sum(draft.weight for draft in drafts), len(drafts)))
             self._count(drafts)
             self.exchanges += len(drafts)
             self._newest.add_batch(batch)
@@ -391,11 +391,11 @@ class Recorder:
 
     def _write_built(self, items: Sequence[Built]) -> None:
         for item in items:
-            if item.data is None:
+            if item.message is None:
                 self._store(self._rows, [item.batch])
             else:
-                self._attempt(self._rows, partial(self._rows.write_serialized, item.data))
-                self._bench.give(item.memory)
+                self._attempt(self._rows, partial(self._rows.write_serialized, item.message.data))
+                self._bench.give(item.message)
         self._roll_or_seal(self._rows)
 
     def _write_rows(self, items: Sequence[Row | Late | threading.Event]) -> None:
@@ -410,8 +410,9 @@ class Recorder:
         ranked = [row for row in rows if row.rankings]
         self._store(self._hits, self._built(hits_batch, [*ranked, *lates]))
         with self._gate:
-            self._count(rows)
-            self.exchanges += sum(row.part is None for row in rows)
+            whole = [row for row in rows if row.part is None]
+            self._count(whole)
+            self.exchanges += len(whole)
             if drafts_only:
                 for batch in batches:
                     self._newest.add_batch(batch)
@@ -430,7 +431,7 @@ class Recorder:
                     done.append(one)
                 else:
                     exchange = one.exchange() if isinstance(one, Draft) else one
-                    done.append(finish(exchange, self._redact, self._report))
+                    done += finish(exchange, self._redact, self._report)
             except Exception as error:  # not what an Exchange says it is; what cannot be redacted is not stored
                 self._unfit += 1
                 self._report("recording", one.exchange_id, error)

@@ -5,32 +5,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from . import content, pipeline
+from .answering import Answered, Answering
 from .client import ClientConnection, error_body
-from .context import Context
-from .dialects import Answer, Dialect, Unreadable
+from .context import HEAVY, Context
+from .dialects import Dialect, Unreadable
 from .drafts import KEPT_OF_A_BODY, Draft
-from .errors import HttpFault, RerankFault, UpstreamFault
-from .exchange import Exchange
+from .errors import HttpFault, UpstreamFault
 from .fetching import Fetched, fetch
 from .heads import ResponseHead, persistence, restated
-from .left_alone import asks, completed, search_columns
 from .messages import Request
 from .outbound import request_block, request_line, signed
-from .pipeline import Alone, Outcome, Plan
-from .ranking import Reranker, Search
+from .pipeline import Alone, Plan, Several
 from .relay import Relay
-from .rerankers import Original
-from .scoring import Scorer
-from .settings import FieldsSetting, Settings
+from .search_rows import Completion, PartRows, asks, search_columns
+from .settings import Settings
+from .shadows import About
 
-T = TypeVar("T")
-_HEAVY = 1 << 19
 # An answer with its hits in another order is another representation (RFC 9110 §8.8): its validators go.
 _STALE = frozenset(
     [b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"last-modified", b"accept-ranges"]
@@ -53,6 +48,9 @@ class SearchExchange:
         self._continued = False
         self._task: asyncio.Task[None] | None = None
         self._over = False
+        self._sent: bytes | None = None  # the widened body
+        self._reasons: tuple[str, ...] = ()  # of the searches in it, where it holds several and is left alone
+        self._answering = Answering(context, draft.settings, dialect, lambda: draft.exchange_id)
         draft.dialect, draft.index = dialect.name, dialect.index_of(self._head.target)
 
     # -- the request
@@ -132,11 +130,10 @@ class SearchExchange:
         failed = self._draft.status is not None and self._draft.status >= 400
         return "upstream-error" if second and failed else reason
 
-    def _completion(self) -> Callable[[Exchange], Exchange]:
+    def _completion(self) -> Completion:
         """Reads what the search asked and what hits it got, off the event loop."""
-        dialect, settings, limits = self._dialect, self._settings, self._context.limits
-        head, request_body = self._head, self._draft.request.bytes() or b""
-        return lambda exchange: completed(exchange, dialect, settings, head, request_body, limits)
+        body = self._draft.request.bytes() or b""
+        return Completion(self._dialect, self._settings, self._head, body, self._context.limits, self._reasons)
 
     # -- reranked
 
@@ -162,24 +159,28 @@ class SearchExchange:
             plain = await context.heavy.call(lambda: pipeline.plain_request(request, limit))
         found = plain if isinstance(plain, Alone) else await self._plan(plain)
         if isinstance(found, Alone):
+            self._reasons = found.parts
             self._relay(found.reason, body, whole=True, trailers=trailers).start()
             return
-        self._draft.note(**search_columns(found.search, self._head, settings.depth))
-        fetched = await fetch(context, self._draft, self._head.method, self._upstream_bytes(found))
+        if isinstance(found, Plan):
+            self._draft.note(**search_columns(found.search, self._head, settings.depth))
+        fetched = await fetch(context, self._draft, self._head.method, self._upstream_bytes(found.request))
         why = await self._serve(found, fetched, body)
         if why is not None:
+            self._reasons = _reasons(found)
             self._relay(why, body, whole=True, trailers=trailers, second=True).start()
 
-    async def _plan(self, plain: Request) -> Plan | Alone:
-        return await self._maybe_heavy(len(plain.body), lambda: pipeline.plan(self._dialect, plain, self._settings))
+    async def _plan(self, plain: Request) -> Plan | Several | Alone:
+        return await self._context.maybe_heavy(
+            len(plain.body), lambda: pipeline.plan(self._dialect, plain, self._settings)
+        )
 
     @property
     def _takes_gzip(self) -> bool:
         return content.accepts_gzip(_text(self._head.value(b"accept-encoding")))
 
-    def _upstream_bytes(self, plan: Plan) -> bytes:
+    def _upstream_bytes(self, request: Request) -> bytes:
         """The widened request. Asked for as gzip only if the client takes gzip, as what comes goes on to it."""
-        request = plan.widened.request
         block = request_block(self._context, self._head, drop=_REQUEST_DROP)
         block += b"Accept-Encoding: %b\r\n" % (b"gzip" if self._takes_gzip else b"identity")
         if request.body or self._head.framing != "none":
@@ -188,34 +189,46 @@ class SearchExchange:
         line = request_line(self._context, self._head, request.target)
         return line + block + b"\r\n" + request.body
 
-    async def _serve(self, plan: Plan, fetched: Fetched, sent: bytes) -> str | None:
-        """Answer from what came, or say why the client's own request must be sent instead."""
+    async def _serve(self, plan: Plan | Several, fetched: Fetched, sent: bytes) -> str | None:
+        """Answer from what came, or say why the client's own request, ``sent``, must be sent instead."""
         self._draft.answered()
         arrived = time.perf_counter()
         head, raw = fetched.head, fetched.body
         if raw is None:
             return "too-large"
-        widened = plan.widened.request.body != sent or plan.widened.request.target != self._head.target
-        if head.status == 400 and widened:
+        if head.status == 400 and (plan.request.body != sent or plan.request.target != self._head.target):
             return "widen-refused"
         if not 200 <= head.status < 300:
             self._write(head, raw, reason="upstream-error")
             return None
         try:
             plain = await self._decoded(raw, _text(head.value(b"content-encoding")))
+            self._sent = plan.request.body if plan.request.body != sent else None
+            if isinstance(plan, Several):
+                await self._answer_each(plan, head, raw, plain, arrived)
+            else:
+                await self._answer_one(plan, head, raw, plain, arrived)
         except content.TooLarge:
             return "too-large"
-        except content.Undecodable:
-            return "unreadable"
-        try:
-            answer, broken = await self._read(plain, plan)
-            if plan.widened.request.body != sent:
-                self._draft.note(upstream_request_body=plan.widened.request.body or None)
-            outcome = broken or await self._decide(plan.search, answer, arrived)
-            await self._send(head, raw, answer, outcome)
-        except Unreadable:
+        except (content.Undecodable, Unreadable):
             return "unreadable"
         return None
+
+    async def _answer_one(self, plan: Plan, head: ResponseHead, raw: bytes, plain: bytes, arrived: float) -> None:
+        done = await self._answering.answer(plan, plain, arrived)
+        self._draft.rerank_ms = done.rerank_ms
+        await self._send(head, raw, plain, done.body, done.columns)
+        self._shadow(None, done)
+
+    async def _answer_each(
+        self, several: Several, head: ResponseHead, raw: bytes, plain: bytes, arrived: float
+    ) -> None:
+        each = await self._answering.answer_each(several, plain, arrived)
+        self._draft.rerank_ms = each.rerank_ms
+        rows = PartRows(self._dialect, self._settings.depth, several, each)
+        await self._send(head, raw, plain, each.body, {**each.columns, "complete": rows})
+        for number, done in each.done.items():
+            self._shadow(number, done)
 
     async def _decoded(self, raw: bytes, coding: str | None) -> bytes:
         """An answer without its content coding; what unpacks to much is not unpacked on the event loop."""
@@ -226,65 +239,23 @@ class SearchExchange:
             return await self._context.heavy.call(lambda: content.decode(raw, coding, limit))
         return content.decode(raw, None, limit)
 
-    async def _read(self, plain: bytes, plan: Plan) -> tuple[Answer, Outcome | None]:
-        """The answer's hits. Where the user's own ``fields`` raises, they are read by the default ones, and the
-        outcome is decided: it fails open as a model would."""
-        fields, search = self._settings.fields, plan.search
-
-        def read(fields: FieldsSetting) -> Answer:
-            return self._dialect.read_hits(plain, search, fields, undo=plan.widened.undo)
-
-        try:
-            heavy = _HEAVY + 1 if callable(fields) else len(plain)  # user code does not run on the event loop
-            return await self._maybe_heavy(heavy, lambda: read(fields)), None
-        except RerankFault as fault:
-            self._context.note("fields", self._draft.exchange_id, fault.__cause__ or fault)
-            answer = await self._maybe_heavy(len(plain), lambda: read(None))
-            return answer, pipeline.unranked(answer, search, self._settings.model, fault.why, str(fault))
-
-    async def _decide(self, search: Search, answer: Answer, arrived: float) -> Outcome:
-        """The order to answer with. Fails open."""
-        settings, model = self._settings, self._settings.model
-        if not answer.hits:
-            return pipeline.unranked(answer, search, model, "no-hits")
-        if model is None:
-            return pipeline.unranked(answer, search, None, "no-model")
-        if _is_original(model):
-            return pipeline.unranked(answer, search, model, None, reranked=True, score=math.nan)
-        positions = pipeline.candidates(answer, settings.depth)
-        if not positions:
-            return pipeline.unranked(answer, search, model, "no-text")
-        assert isinstance(model, Scorer)
-        left = None if settings.deadline is None else settings.deadline - (time.perf_counter() - arrived)
-        began = time.perf_counter()
-        try:
-            scores = await model.scores(search.query, [answer.hits[i] for i in positions], left)
-        except RerankFault as fault:
-            self._context.note("model", self._draft.exchange_id, fault.__cause__ or fault)
-            return pipeline.unranked(answer, search, model, fault.why, str(fault))
-        finally:
-            self._draft.rerank_ms = (time.perf_counter() - began) * 1e3
-        return pipeline.ranked(answer, search, settings, model, positions, scores)
-
-    async def _send(self, head: ResponseHead, raw: bytes, answer: Answer, outcome: Outcome) -> None:
-        body = await self._maybe_heavy(len(answer.body), lambda: self._dialect.write_hits(answer, outcome.order))
+    async def _send(
+        self, head: ResponseHead, raw: bytes, plain: bytes, body: bytes, columns: Mapping[str, Any]
+    ) -> None:
+        """Answer with ``body``, which is what became of upstream's ``plain``, which is ``raw`` without its coding."""
         packed = bool(content.codings(_text(head.value(b"content-encoding")))) and self._takes_gzip
         if packed:
-            body = await self._maybe_heavy(len(body), lambda: content.gzip(body)) if body != answer.body else raw
-        more: dict[str, Any] = {
-            "rankings": (outcome.ranking,),
-            "reranked": outcome.reranked,
-            "reason": outcome.reason,
-            "error": outcome.error,
-        }
-        if body != raw:
-            more["upstream_response_body"] = raw
+            unpacked = body
+            body = raw if body == plain else await self._context.maybe_heavy(len(body), lambda: content.gzip(unpacked))
+        more = {**columns, "upstream_request_body": self._sent, "upstream_response_body": raw if body != raw else None}
         self._write(head, body, changed=body != raw, coding=b"gzip" if packed else None, **more)
-        self._shadow(answer, outcome)
 
-    def _shadow(self, answer: Answer, outcome: Outcome) -> None:
-        if self._settings.shadow and answer.hits and self._context.shadowing is not None:
-            self._context.shadowing(self._draft, self._settings, answer, outcome.ranking.returned)
+    def _shadow(self, part: int | None, done: Answered) -> None:
+        if self._settings.shadow and done.answer.hits and self._context.shadowing is not None:
+            query = done.search.query
+            query_id = pipeline.query_id(self._head.headers.get("x-opaque-id") if part is None else None, query)
+            about = About(self._draft.exchange_id, part, query_id, query, done.outcome.ranking.returned)
+            self._context.shadowing(about, self._settings, done.answer)
 
     def _write(
         self, head: ResponseHead, body: bytes, *, changed: bool = False, coding: bytes | None = None, **more: Any
@@ -321,10 +292,6 @@ class SearchExchange:
         self._draft.note(**more)
         self._draft.finish(error)
 
-    async def _maybe_heavy(self, size: int, call: Callable[[], T]) -> T:
-        """Large bodies are not taken apart on the event loop."""
-        return await self._context.heavy.call(call) if size > _HEAVY else call()
-
 
 def _restated(head: ResponseHead, length: int, coding: bytes | None) -> bytes:
     """The head of another representation: its own length and coding, without upstream's validators."""
@@ -335,12 +302,13 @@ def _restated(head: ResponseHead, length: int, coding: bytes | None) -> bytes:
 
 def _at_once(limit: int | None) -> int:
     """What may be unpacked on the event loop."""
-    return _HEAVY if limit is None else min(limit, _HEAVY)
+    return HEAVY if limit is None else min(limit, HEAVY)
 
 
-def _is_original(model: Reranker) -> bool:
-    reranker = getattr(model, "reranker", model)
-    return isinstance(getattr(reranker, "inner", reranker), Original)
+def _reasons(found: Plan | Several) -> tuple[str, ...]:
+    """Why each of several searches was left alone, "" for those that were not."""
+    plans = found.plans if isinstance(found, Several) else ()
+    return tuple(plan.reason if isinstance(plan, Alone) else "" for plan in plans)
 
 
 def _text(value: bytes | None) -> str | None:

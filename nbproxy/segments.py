@@ -21,7 +21,6 @@ import os
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +29,7 @@ import pyarrow as pa
 
 from .frames import FRAME_COLUMNS, HITS_COLUMNS, Column, conform, from_batches, place_of, schema
 from .memory import MemoryLog
+from .streams import Bench, StreamFile, open_new, prelude
 
 ROLL_BYTES = 64 * 2**20
 ROLL_BATCHES = 4096  # a quiet session writes a batch per exchange, 6 KB each at least
@@ -222,11 +222,6 @@ def _write_file(path: Path, table: Any, compression: str | None) -> None:
         raise
 
 
-def open_new(path: Path, flags: int) -> Any:
-    """A binary file that only its owner may read."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | flags | getattr(os, "O_BINARY", 0), 0o600), "wb")
-
-
 def shrink(directory: Path, limit: int) -> list[Path]:
     """Remove bodies, then texts, the oldest file first and whatever session's it is, until ``limit`` bytes are left.
 
@@ -259,43 +254,6 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-class Bench:
-    """Memory in which batches are serialised one after the other: fresh pages cost more than the work. Any thread."""
-
-    def __init__(self, most: int = 8) -> None:
-        self._free: deque[Any] = deque(maxlen=most)
-        self._preludes: dict[int, int] = {}
-
-    @contextlib.contextmanager
-    def serialized(self, batch: Any) -> Iterator[memoryview]:
-        """The batch as it stands in a stream, for as long as the context lasts."""
-        memory, data = self.serialize(batch)
-        try:
-            yield data
-        finally:
-            self.give(memory)
-
-    def serialize(self, batch: Any) -> tuple[Any, memoryview]:
-        """The memory, to be given back, and in it the batch as it stands in a stream."""
-        prelude = self._prelude(batch.schema)
-        size = prelude + pa.ipc.get_record_batch_size(batch)
-        memory = self._free.pop() if self._free else None
-        if memory is None or memory.size < size:
-            memory = pa.allocate_buffer(size + size // 4)
-        sink = pa.FixedSizeBufferWriter(memory)
-        pa.ipc.new_stream(sink, batch.schema).write_batch(batch)
-        return memory, memoryview(memory)[prelude : sink.tell()]
-
-    def give(self, memory: Any) -> None:
-        self._free.append(memory)
-
-    def _prelude(self, of: Any) -> int:
-        """How long the schema is that begins a stream."""
-        if len(of) not in self._preludes:
-            self._preludes[len(of)] = len(memoryview(of.serialize()))
-        return self._preludes[len(of)]
-
-
 class Log:
     """Writes one kind of row for one session. Not thread-safe; reading what :meth:`segments` lists needs no lock.
 
@@ -310,7 +268,7 @@ class Log:
         self._rolled: list[Segment] = []
         self._bench = Bench()
         self._looked = 0.0
-        self._file: Any = None
+        self._file: StreamFile | None = None
         self._batches = 0
         self._seal_at = roll_bytes
         self._start()
@@ -344,8 +302,8 @@ class Log:
             self.append_serialized(data)
 
     def append_serialized(self, data: Any) -> None:
-        """The same for a batch that is bytes already (``batch.serialize()``)."""
-        if self._file is None or self._removed():
+        """The same for a batch that is a message already."""
+        if self._removed():
             self._start()
         self._write(data)
         self._batches += 1
@@ -353,10 +311,10 @@ class Log:
     def _removed(self) -> bool:
         """Whether somebody removed the directory; looked for once a second."""
         now = time.monotonic()
-        if now - self._looked < LOOK_S:
+        if self._file is not None and now - self._looked < LOOK_S:
             return False
         self._looked = now
-        return os.fstat(self._file.fileno()).st_nlink == 0
+        return self._file is None or self._file.removed
 
     def seal(self) -> None:
         """Seal the open stream, if there is one; the next append begins another.
@@ -401,28 +359,21 @@ class Log:
         number = 1 + max((one.number for one in self.segments()), default=0)
         self._done, self._open = self.segments(), None
         fresh = Segment(self.kind, self._directory, self._session, number, sealed=False, size=0)
-        self._file = open_new(fresh.stream, os.O_EXCL | os.O_APPEND)
+        self._file = StreamFile(fresh.stream)
         self._open, self._batches, self._seal_at = fresh, 0, self._roll
         try:
-            self._write(schema(self.kind.columns).serialize())
+            self._write(prelude(schema(self.kind.columns)).data)
         except OSError:
             self.close()
             self._open = None
             fresh.stream.unlink(missing_ok=True)
             raise
 
-    def _write(self, data: Any) -> None:
-        """All of it, or nothing: a part would hide everything after it from a reader."""
+    def _write(self, data: memoryview) -> None:
         assert self._open is not None
-        size, raw, rest = self._open.size or 0, self._file.raw, memoryview(data)
-        try:
-            while rest:
-                rest = rest[raw.write(rest) :]
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.ftruncate(raw.fileno(), size)
-            raise
-        self._open = self._open._replace(size=size + len(memoryview(data)))
+        assert self._file is not None
+        self._file.append(data)
+        self._open = self._open._replace(size=self._file.size)
 
 
 class Table:

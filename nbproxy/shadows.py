@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from . import pipeline
 from .context import Context
 from .dialects import Answer
-from .drafts import Draft
 from .errors import RerankFault
 from .scoring import Scorer
 from .settings import Settings
 
 _PENDING = 64
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Which search was answered; ``returned`` says which of its hits the client got."""
+
+    exchange_id: str
+    part: int | None
+    query_id: str
+    query: str
+    returned: tuple[bool, ...]
 
 
 class Shadows:
@@ -24,31 +34,27 @@ class Shadows:
         self._tasks: set[asyncio.Task[None]] = set()
         self.dropped = 0
 
-    def __call__(self, draft: Draft, settings: Settings, answer: Answer, returned: tuple[bool, ...]) -> None:
-        """An answer has gone: ``returned`` says which of its hits the client got."""
+    def __call__(self, about: About, settings: Settings, answer: Answer) -> None:
+        """An answer has gone."""
         for name, scorer in settings.shadow.items():
             if len(self._tasks) >= _PENDING:
                 self.dropped += 1
                 continue
             assert isinstance(scorer, Scorer)
-            task: asyncio.Task[None] = self._context.spawn(self._score(draft, settings, answer, returned, name, scorer))
+            task: asyncio.Task[None] = self._context.spawn(self._score(about, settings, answer, name, scorer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _score(
-        self, draft: Draft, settings: Settings, answer: Answer, returned: tuple[bool, ...], name: str, scorer: Scorer
-    ) -> None:
-        known = draft.more or {}
-        query = known.get("query") or ""
+    async def _score(self, about: About, settings: Settings, answer: Answer, name: str, scorer: Scorer) -> None:
         positions = pipeline.candidates(answer, settings.depth)
         try:
-            scores = await scorer.scores(query, [answer.hits[i] for i in positions], None) if positions else []
+            scores = await scorer.scores(about.query, [answer.hits[i] for i in positions], None) if positions else []
         except RerankFault as fault:
-            self._context.note(f"shadow {name}", draft.exchange_id, fault.__cause__ or fault)
+            self._context.note(f"shadow {name}", about.exchange_id, fault.__cause__ or fault)
             return
         ranking = pipeline.all_ranked(answer, settings.depth, scorer, positions, scores, "shadow")
-        ranking = replace(ranking, returned=returned)
-        self._context.sink.append_ranking(draft.exchange_id, None, known.get("query_id"), query, ranking)
+        ranking = replace(ranking, returned=about.returned)
+        self._context.sink.append_ranking(about.exchange_id, about.part, about.query_id, about.query, ranking)
 
     async def drained(self) -> None:
         """Wait for what is being scored."""

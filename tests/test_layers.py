@@ -18,10 +18,10 @@ LEVELS: dict[int, str] = {
     0: "_version errors messages places ranking settings warn watch",
     1: "collection_formats heads wire content exchange controls",
     2: "dialects rerankers redact plots drafts frames orderings measures tables runs stats",
-    3: "pipeline batches segments memory finishing newest recorder systems compare evaluate",
+    3: "pipeline batches streams segments memory finishing newest recorder systems compare evaluate",
     4: "background trust origin dialing pages copies upstream recording replay datasets engine scoring options",
-    5: "context client outbound relay fetching left_alone searches shadows models named live_settings overview routes "
-    "server ports views panel live remote remote_settings report",
+    5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
+    "overview routes server ports views panel live remote remote_settings report",
     6: "desk session connected registry",
     7: "demo demo_report",
     8: "cli",

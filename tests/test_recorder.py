@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbproxy import recorder as module
-from nbproxy import segments
+from nbproxy import segments, streams
 from nbproxy.drafts import Draft
 from nbproxy.errors import ConfigError
 from nbproxy.heads import RequestHead
@@ -344,19 +344,17 @@ def test_small_batches_in_memory_are_merged(make):
 
 
 class Refusing:
-    """``segments.Log._write`` while a disk is full."""
+    """A disk that takes half of what it is given, and is full then."""
 
     def __init__(self, monkeypatch):
-        self.full, write = False, segments.Log._write
+        self.full, write = False, streams.StreamFile._written
 
-        def refuse(log, data):
-            if self.full:
-                log._file.raw.write(bytes(memoryview(data)[: len(memoryview(data)) // 2]))  # what fitted
-                os.ftruncate(log._file.raw.fileno(), log._open.size)
+        def refuse(file, data):
+            if self.full and len(data) <= streams.BLOCK:
                 raise OSError(28, "No space left on device")
-            write(log, data)
+            return write(file, data[: len(data) // 2 // streams.BLOCK * streams.BLOCK] if self.full else data)
 
-        monkeypatch.setattr(segments.Log, "_write", refuse)
+        monkeypatch.setattr(streams.StreamFile, "_written", refuse)
 
 
 def test_a_full_disk_costs_nothing_while_memory_lasts(make, told, monkeypatch):
@@ -389,35 +387,16 @@ def test_what_does_not_fit_into_memory_is_dropped_and_counted(make, told, monkey
     assert len(recorder.frame()) == 200 - recorder.dropped
 
 
-def test_a_partial_write_is_taken_back(tmp_path, make, told):
-    recorder = make()
+def test_a_partial_write_is_taken_back(make, told, monkeypatch):
+    disk, recorder = Refusing(monkeypatch), make()
     recorder.append(exchange(1))
     recorder.flush()
-    log, raw = recorder._rows.log, recorder._rows.log._file.raw
-
-    class HalfFull:
-        raw = None
-
-        def write(self, data):
-            if len(data) < 100:
-                raise OSError(28, "No space left on device")
-            return raw.write(data[: len(data) // 2])
-
-        def fileno(self):
-            return raw.fileno()
-
-    class File:
-        raw = HalfFull()
-        fileno = raw.fileno
-
-        def close(self):
-            log_file.close()
-
-    log_file, log._file = log._file, File()
-    recorder.append(exchange(2))
+    disk.full = True
+    recorder.append(exchange(2, response_body=b"x" * 20_000))
     recorder.flush()
     assert len(told) == 1
-    log._file = log_file
+    assert load(recorder.path).frame["exchange_id"].tolist() == ["00000001"]
+    disk.full = False
     recorder.append(exchange(3))
     assert len(recorder.frame()) == 3
     assert load(recorder.path).frame["exchange_id"].tolist() == ["00000001", "00000002", "00000003"]

@@ -64,11 +64,13 @@ class Part:
     :ivar request: the search as if it had come alone, which the other functions read and widen.
     :ivar span: (start, end) in the whole request's body of ``request.body``: what a widened body takes the place of.
     :ivar own: (start, end) in the whole request's body of all that is this search's own, for the record.
+    :ivar index: the index expression that it names, else the path's; None: none.
     """
 
     request: Request
     span: tuple[int, int]
     own: tuple[int, int]
+    index: str | None = None
 
 
 class Dialect(Protocol):
@@ -107,6 +109,10 @@ class Dialect(Protocol):
         :raises Unreadable: they cannot be found safely.
         """
         raise Unreadable("this API has no such answers")
+
+    def part_status(self, answer: bytes) -> int | None:  # noqa: ARG002
+        """The status that a part's answer has of its own; None: the whole answer's."""
+        return None
 
     def widen(self, request: Request, search: Search, depth: int, fields: FieldsSetting = None) -> Widened:
         """Ask for the first ``max(depth, offset + size)`` hits from 0, with the fields that the model reads."""

@@ -11,8 +11,8 @@ from ..errors import RerankFault
 from ..messages import Request
 from ..ranking import Hit, Search
 from ..settings import FieldsSetting
-from . import hit_text, json_spans, search_request, splice, widening
-from .base import Answer, Dialect, Unreadable, Widened
+from . import hit_text, json_spans, multi_search, search_request, search_template, splice, widening
+from .base import Answer, Dialect, Part, Unreadable, Widened
 
 
 class _Shown(msgspec.Struct, gc=False):
@@ -65,20 +65,41 @@ class Elasticsearch(Dialect):
         """The path's index expression as written, percent-encoding included; None for none."""
         return search_request.index_of(target)
 
+    def parts(self, request: Request) -> tuple[Part, ...] | str | None:
+        """The searches of an ``_msearch``."""
+        kind = search_request.route(request.method, request.target)
+        if kind not in ("multi", "multi-template"):
+            return None
+        return multi_search.parts(request, templates=kind == "multi-template")
+
+    def part_spans(self, body: bytes) -> Sequence[tuple[int, int]]:
+        """Where each item of ``responses`` lies.
+
+        :raises Unreadable: they cannot be found safely.
+        """
+        return multi_search.part_spans(body)
+
+    def part_status(self, answer: bytes) -> int | None:
+        """The ``status`` of an item of ``responses``."""
+        return multi_search.part_status(answer)
+
     def read_search(self, request: Request) -> Search | str:
         """The search, or the first reason of the contract that applies and needs no depth to be known."""
-        return search_request.read_search(request)
+        read = search_template.read_search if _is_template(request) else search_request.read_search
+        return read(request)
 
     def read_window(self, request: Request) -> tuple[int, int] | None:
         """(offset, size) of a request that :meth:`read_search` has a reason for, None where they cannot be read."""
-        return search_request.read_window(request)
+        read = search_template.read_window if _is_template(request) else search_request.read_window
+        return read(request)
 
     def widen(self, request: Request, search: Search, depth: int, fields: FieldsSetting = None) -> Widened:
         """The first ``max(depth, offset + size)`` hits from 0, with the fields that the model reads.
 
         :raises ConfigError: ``fields`` is a format that cannot be read.
         """
-        return widening.widen(request, search, depth, fields)
+        widen = search_template.widen if _is_template(request) else widening.widen
+        return widen(request, search, depth, fields)
 
     def read_hits(
         self, body: bytes, search: Search, fields: FieldsSetting = None, *, offset: int = 0, undo: Any = None
@@ -88,6 +109,7 @@ class Elasticsearch(Dialect):
         :raises Unreadable: they cannot be found safely.
         :raises RerankFault: a callable ``fields`` failed.
         """
+        reason, undo = (undo.check(body), None) if isinstance(undo, search_template.Blind) else (None, undo)
         spans = splice.hit_spans(body)
         found = _read_all(body, spans)
         if callable(fields):
@@ -96,7 +118,7 @@ class Elasticsearch(Dialect):
         else:
             texts = hit_text.texts(_readable(found), fields, search.fields)
             hits = _hits(found, texts, offset)
-        return Answer(body, tuple(hits), tuple(spans), undo)
+        return Answer(body, tuple(hits), tuple(spans), undo, reason)
 
     def write_hits(self, answer: Answer, order: Sequence[int]) -> bytes:
         """Upstream's bytes with the hits ``order`` and nothing else, and without what was added for the model.
@@ -107,6 +129,10 @@ class Elasticsearch(Dialect):
             return splice.join(answer.body, answer.spans, order, answer.undo and answer.undo.strip)
         except RecursionError:
             raise Unreadable("nested too deep") from None
+
+
+def _is_template(request: Request) -> bool:
+    return search_request.route(request.method, request.target) == "template"
 
 
 def _read_all(body: bytes, spans: Sequence[tuple[int, int]]) -> list[_Hit]:

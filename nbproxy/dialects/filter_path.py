@@ -33,12 +33,15 @@ class FilterPath:
             return "none"
         return "part" if gone == "part" or kept == "part" else "all"
 
-    def verdict(self) -> Literal["whole", "sourceless", "unusable"]:
-        """Whether hits can be reranked as they are, only after their source is asked for, or not at all."""
-        source = self.shows(SOURCE)
+    def verdict(self, above: tuple[str, ...] = ()) -> Literal["whole", "sourceless", "unusable"]:
+        """Whether hits can be reranked as they are, only after their source is asked for, or not at all.
+
+        :param above: the names that lead to the search's own answer.
+        """
+        source = self.shows(above + SOURCE)
         if source == "all":
             return "whole"
-        there = any(self.shows(path) == "all" for path in ALWAYS_THERE)
+        there = any(self.shows(above + path) == "all" for path in ALWAYS_THERE)
         return "sourceless" if source == "none" and there and not self._out else "unusable"
 
 

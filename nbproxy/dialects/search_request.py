@@ -27,12 +27,18 @@ from .filter_path import FilterPath
 DEFAULT_SIZE = 10
 RANKED_BY = ("query", "retriever", "knn", "sub_searches")
 
-Kind = Literal["search", "async", "scroll"]
+Kind = Literal["search", "async", "scroll", "template", "multi", "multi-template"]
 
 # The path's segments; "*" is an index expression or an id.
 SHAPES: tuple[tuple[str, tuple[str, ...], Kind], ...] = (
     ("GET POST", ("_search",), "search"),
     ("GET POST", ("*", "_search"), "search"),
+    ("GET POST", ("_search", "template"), "template"),
+    ("GET POST", ("*", "_search", "template"), "template"),
+    ("GET POST", ("_msearch",), "multi"),
+    ("GET POST", ("*", "_msearch"), "multi"),
+    ("GET POST", ("_msearch", "template"), "multi-template"),
+    ("GET POST", ("*", "_msearch", "template"), "multi-template"),
     ("POST", ("_async_search",), "async"),
     ("POST", ("*", "_async_search"), "async"),
     ("GET", ("_async_search", "*"), "async"),
@@ -56,7 +62,7 @@ class Malformed(Exception):
 def route(method: str, target: str) -> Kind | None:
     """Which kind of search this is, None for everything else."""
     path = target.partition("?")[0]
-    if "_search" not in path and "%" not in path:
+    if "search" not in path and "%" not in path:
         return None
     segments = [unquote(segment) for segment in path.split("/") if segment]
     return next((kind for methods, shape, kind in SHAPES if method in methods.split() and _fits(shape, segments)), None)
@@ -73,7 +79,8 @@ def _fits(shape: Sequence[str], segments: Sequence[str]) -> bool:
 def index_of(target: str) -> str | None:
     """The path's index expression as written."""
     segments = [segment for segment in target.partition("?")[0].split("/") if segment]
-    return segments[0] if len(segments) == 2 and _fits(("*", "*"), [unquote(segments[0]), ""]) else None
+    plain = [unquote(segment) for segment in segments]
+    return segments[0] if any(shape[0] == "*" and _fits(shape, plain) for _, shape, _ in SHAPES) else None
 
 
 def body_of(request: Request) -> tuple[bytes, str | None]:
@@ -252,7 +259,7 @@ def at(value: Any, path: Sequence[str]) -> Any:
 # -- reasons ---------------------------------------------------------------------------------------------------------
 
 
-def _other_format(asked: Asked) -> bool:
+def other_format(asked: Asked) -> bool:
     """An answer or a body that is not JSON text."""
     if (wanted := asked.params.get("format")) is not None:
         answer = wanted.lower() not in ("", "json")
@@ -262,9 +269,15 @@ def _other_format(asked: Asked) -> bool:
     return answer or any(_BINARY.search(value) for value in types)
 
 
-def _hidden(asked: Asked) -> bool:
+def hidden(asked: Asked, above: tuple[str, ...] = (), *, whole: bool = False) -> bool:
+    """Whether ``filter_path`` hides what is needed of the hits.
+
+    :param above: where the answer lies in the whole answer.
+    :param whole: the source is needed too, as it cannot be asked for.
+    """
     wanted = asked.params.get("filter_path", "")
-    return bool(wanted) and FilterPath(wanted).verdict() == "unusable"
+    fit = ("whole",) if whole else ("whole", "sourceless")
+    return bool(wanted) and FilterPath(wanted).verdict(above) not in fit
 
 
 def _malformed(asked: Asked) -> bool:
@@ -317,8 +330,8 @@ def _only(asked: Asked, *names: str) -> bool:
 
 
 REASONS: tuple[tuple[str, Callable[[Asked], Any]], ...] = (
-    ("format", _other_format),
-    ("filter-path", _hidden),
+    ("format", other_format),
+    ("filter-path", hidden),
     ("malformed", _malformed),
     ("async", lambda asked: asked.kind == "async"),
     ("percolate", _percolates),

@@ -55,15 +55,16 @@ class Edits:
         return self.request if target is None and body is None else self.request.replace(target=target, body=body)
 
 
-def widen(request: Request, search: Search, depth: int, fields: FieldsSetting = None) -> Widened:
+def widen(request: Request, search: Search, depth: int, fields: FieldsSetting = None, *, shown: bool = True) -> Widened:
     """The first ``max(depth, offset + size)`` hits from 0, with what the model reads of their source.
 
     :param request: one that ``read_search`` made ``search`` of.
+    :param shown: whether what the client sees of the source may be changed.
     :raises ConfigError: ``fields`` is a format that cannot be read.
     """
     edits = Edits(request)
     _window(edits, search, max(depth, search.offset + search.size))
-    undo = _source(edits, search, fields)
+    undo = _source(edits, search, fields) if shown else None
     return Widened(edits.done(), undo)
 
 
