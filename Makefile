@@ -1,7 +1,7 @@
 # One command runs the main job on the embedded demo, one the tests; both set up what they need first.
 #
 #   make demo    start the demo engine, rerank, compare, evaluate (about a minute after set-up)
-#   make test    every test (the notebooks are executed by them)
+#   make test    every test (the notebooks are executed by them); needs node 20 or newer, and npm
 #   make lint    ruff, mypy --strict
 #   make bench   figures, as ratios against peers in the same run (BENCH="--quick relay" for some, quickly); needs
 #                nginx, HAProxy and wrk: apt-get install nginx-light haproxy wrk
@@ -10,6 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+JAVASCRIPT := tests/javascript/node_modules/.ready
 PEERS := .venv-bench
 
 .PHONY: demo test lint bench setup clean
@@ -17,7 +18,7 @@ PEERS := .venv-bench
 demo: $(READY)
 	$(BIN)/nbproxy demo
 
-test: $(READY)
+test: $(READY) $(JAVASCRIPT)
 	$(BIN)/python -m pytest
 
 lint: $(READY)
@@ -28,7 +29,7 @@ lint: $(READY)
 bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
-setup: $(READY)
+setup: $(READY) $(JAVASCRIPT)
 
 # Elasticsearch's client 8 cannot be installed beside 9 (their transports exclude each other): a folder of its own.
 $(READY): pyproject.toml constraints.txt
@@ -38,6 +39,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(VENV)/clients/elasticsearch8 'elasticsearch8<9' 'elastic-transport<9'
 	touch $(READY)
 
+# The official JavaScript clients, which tests/test_clients.py runs.
+$(JAVASCRIPT): tests/javascript/package.json tests/javascript/package-lock.json
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "the tests need node 20 or newer, and npm" >&2; exit 1; }
+	npm ci --prefix tests/javascript --no-audit --no-fund --silent
+	touch $@
+
 # mitmproxy, a peer of the benchmarks, in an environment of its own: it pins versions of what we use.
 $(PEERS)/.ready:
 	$(PYTHON) -m venv $(PEERS)
@@ -45,4 +52,4 @@ $(PEERS)/.ready:
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) tests/javascript/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

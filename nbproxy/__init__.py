@@ -12,13 +12,15 @@ See :func:`nbproxy.start`.
 
 import logging
 
-from . import datasets
+from . import datasets, dialects
 from ._version import __version__
 from .compare import Comparison, compare
 from .connected import connect
+from .dialects import Elasticsearch, JSONDialect
 from .errors import ConfigError, MissingExtra, NbproxyError, RerankFault, SessionClosed
 from .evaluate import Evaluation, evaluate
 from .exchange import Exchange
+from .messages import Request
 from .ranking import Hit, Reranker, Search
 from .recording import Recording, load
 from .registry import start
@@ -32,13 +34,16 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 __all__ = [
     "Comparison",
     "ConfigError",
+    "Elasticsearch",
     "Evaluation",
     "Exchange",
     "Hit",
+    "JSONDialect",
     "Limits",
     "MissingExtra",
     "NbproxyError",
     "Recording",
+    "Request",
     "RerankFault",
     "Reranker",
     "Search",
@@ -50,6 +55,7 @@ __all__ = [
     "compare",
     "connect",
     "datasets",
+    "dialects",
     "evaluate",
     "listwise",
     "load",

@@ -43,6 +43,7 @@ class Answered:
         """What the frame says of it."""
         outcome = self.outcome
         return {
+            "ubi_query_id": self.search.ubi_query_id,
             "rankings": (outcome.ranking,),
             "reranked": outcome.reranked,
             "reason": outcome.reason,
@@ -99,7 +100,7 @@ class Answering:
         :raises Unreadable: the hits cannot be found safely.
         """
         answer, outcome = await self._read(plan, body)
-        search = plan.search
+        search = pipeline.identified(plan.search, answer)
         if plan.unchanged:  # a template may have its size for itself
             search = replace(search, size=max(search.size, len(answer.hits)))
         decided, rerank_ms = (outcome, None) if outcome else await self._decide(search, answer, arrived)

@@ -7,8 +7,6 @@ drafts come as they are, and their heads and targets are redacted here.
 
 from __future__ import annotations
 
-import io
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -46,53 +44,15 @@ _CONVERTED = {"request_headers": header_lines, "response_headers": header_lines}
 _read_exchange = attrgetter(*(_RENAMED.get(name, name) for name in FRAME_COLUMNS))
 
 
-def frame_batch(exchanges: Iterable[Exchange], rooms: Rooms | None = None) -> Any:
+def frame_batch(exchanges: Iterable[Exchange]) -> Any:
     """A record batch of one row per exchange, in the order given."""
     columns = dict(zip(FRAME_COLUMNS, zip(*map(_read_exchange, exchanges), strict=True), strict=True))
     for name, convert in _CONVERTED.items():
         columns[name] = tuple(map(convert, columns[name]))
-    return _batch(columns, FRAME_COLUMNS, FRAME_SCHEMA, rooms)
+    return _batch(columns, FRAME_COLUMNS, FRAME_SCHEMA)
 
 
 Row = Exchange | Draft
-
-
-class Room:
-    """Memory for the bodies of one batch after another: fresh pages cost more than the copying. A batch that somebody
-    keeps has its room for itself; the next gets another."""
-
-    def __init__(self) -> None:
-        self._free: deque[io.BytesIO] = deque(maxlen=4)  # or still in use: the writer is a few batches behind
-
-    def array(self, values: Sequence[bytes | memoryview | None]) -> Any:
-        """An array of ``BODY``."""
-        lengths = np.fromiter([len(value or b"") for value in values], dtype=np.int64, count=len(values))
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        memory = self._memory()
-        memory.writelines(filter(None, values))
-        self._free.append(memory)
-        known = pa.array([value is not None for value in values]).buffers()[1]
-        data = pa.py_buffer(memory.getbuffer()[: offsets[-1]])
-        return pa.Array.from_buffers(BODY.arrow, len(values), [known, pa.py_buffer(offsets), data])
-
-    def _memory(self) -> io.BytesIO:
-        for _ in range(len(self._free)):
-            memory = self._free.popleft()
-            memory.seek(0)
-            try:
-                memory.write(b"")
-                return memory
-            except BufferError:
-                self._free.append(memory)
-        return io.BytesIO()
-
-
-class Rooms(dict[str, Room]):
-    """A room for each column of bodies."""
-
-    def __missing__(self, name: str) -> Room:
-        self[name] = room = Room()
-        return room
 
 
 def all_plain(rows: Sequence[Row]) -> bool:
@@ -100,20 +60,20 @@ def all_plain(rows: Sequence[Row]) -> bool:
     return set(map(type, rows)) <= {Draft} and not any(map(_MORE, rows))
 
 
-def rows_batch(rows: Sequence[Row], rooms: Rooms | None = None) -> Any:
+def rows_batch(rows: Sequence[Row]) -> Any:
     """A record batch of one row for each of ``rows``, in the order given; drafts among them are plain."""
     if all_plain(rows):
-        return plain_batch(rows, rooms)  # type: ignore[arg-type]
+        return plain_batch(rows)  # type: ignore[arg-type]
     mine = np.array([isinstance(row, Draft) for row in rows])
     if not mine.any():
-        return frame_batch(rows, rooms)  # type: ignore[arg-type]
+        return frame_batch(rows)  # type: ignore[arg-type]
     one = plain_batch([row for row in rows if isinstance(row, Draft)])
     other = frame_batch([row for row in rows if isinstance(row, Exchange)])
     order = np.where(mine, np.cumsum(mine) - 1, one.num_rows + np.cumsum(~mine) - 1)
     return pa.Table.from_batches([one, other]).take(pa.array(order)).combine_chunks().to_batches()[0]
 
 
-def plain_batch(drafts: Sequence[Draft], rooms: Rooms | None = None) -> Any:
+def plain_batch(drafts: Sequence[Draft]) -> Any:
     """A record batch of one row per draft, in the order given. By columns from what the drafts refer to, without an
     object for each row; what only some exchanges have is null."""
     n = len(drafts)
@@ -143,7 +103,7 @@ def plain_batch(drafts: Sequence[Draft], rooms: Rooms | None = None) -> Any:
         "error": [draft.error for draft in drafts],
     }
     nothing = [None] * n
-    return _batch({name: columns.get(name, nothing) for name in FRAME_COLUMNS}, FRAME_COLUMNS, FRAME_SCHEMA, rooms)
+    return _batch({name: columns.get(name, nothing) for name in FRAME_COLUMNS}, FRAME_COLUMNS, FRAME_SCHEMA)
 
 
 def _identities(drafts: Sequence[Draft]) -> dict[str, Any]:
@@ -233,15 +193,21 @@ def _each(rankings: Sequence[Ranking]) -> dict[str, list[Any]]:
     }
 
 
-def _batch(
-    values: Mapping[str, Sequence[Any]], columns: Mapping[str, Column], of: Any, rooms: Rooms | None = None
-) -> Any:
-    rooms = Rooms() if rooms is None else rooms
+def _batch(values: Mapping[str, Sequence[Any]], columns: Mapping[str, Column], of: Any) -> Any:
     arrays = [
-        rooms[name].array(values[name]) if column is BODY and any(values[name]) else _array(values[name], column)
+        _bodies_array(values[name]) if column is BODY and any(values[name]) else _array(values[name], column)
         for name, column in columns.items()
     ]
     return pa.record_batch(arrays, schema=of)
+
+
+def _bodies_array(values: Sequence[bytes | memoryview | None]) -> Any:
+    """An array of ``BODY``, copied once."""
+    lengths = np.fromiter([len(value or b"") for value in values], dtype=np.int64, count=len(values))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    known = pa.array([value is not None for value in values]).buffers()[1]
+    data = pa.py_buffer(b"".join(filter(None, values)))
+    return pa.Array.from_buffers(BODY.arrow, len(values), [known, pa.py_buffer(offsets), data])
 
 
 def _array(values: Sequence[Any], column: Column) -> Any:

@@ -81,6 +81,9 @@ def serve(
     model: Annotated[str, typer.Option(help=_MODEL)] = "none",
     depth: Annotated[int, typer.Option(min=1, help="How many hits are fetched and reranked.")] = 50,
     fields: Annotated[list[str] | None, typer.Option("--field", help="What the model reads; may be repeated.")] = None,
+    dialects: Annotated[
+        list[str] | None, typer.Option("--dialect", help="The search API; found out if left out; may be repeated.")
+    ] = None,
     record: Record = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Keep the recording in memory only.")] = False,
     deadline: Annotated[float, typer.Option(help="Seconds a search may wait for the model.")] = 5.0,
@@ -135,6 +138,7 @@ def serve(
         "model": _model(model),
         "depth": depth,
         "fields": fields or None,
+        "dialect": dialects or None,
         "record": False if no_record else record,
         "deadline": deadline,
         "drain": drain,

@@ -29,6 +29,12 @@ def codings(value: str | None) -> list[str]:
     return [name for name in names if name and name != "identity"]
 
 
+def known(value: str | None) -> bool:
+    """Whether a Content-Encoding field's codings can be undone, whatever the bytes are."""
+    names = codings(value)
+    return len(names) <= _CODINGS and all(name in _DECODERS for name in names)
+
+
 def decode(body: bytes, coding: str | None, limit: int | None = None) -> bytes:
     """``body`` with its content codings undone.
 

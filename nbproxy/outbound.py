@@ -3,6 +3,7 @@ in one way only, signed where that is asked for."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .context import Context
@@ -12,6 +13,7 @@ from .messages import Headers, Request
 _OURS = frozenset([b"x-nbproxy", b"x-nbproxy-model", b"http2-settings"])
 _LENGTH = frozenset([b"content-length"])
 _CODING = frozenset([b"transfer-encoding"])
+_PARAM = re.compile(r"x-nbproxy(?:=(.*))?", re.I | re.S)
 _NONE: frozenset[bytes] = frozenset()
 _EXPECT = frozenset([b"expect"])
 _FRAMED: dict[Framing, frozenset[bytes]] = {"none": _NONE, "length": _LENGTH, "chunked": _CODING, "close": _NONE}
@@ -49,8 +51,33 @@ def _with_fields(block: bytes, fields: Any) -> bytes:
     return headers.encode()
 
 
+def opted_out(head: RequestHead) -> bool:
+    """Whether the client wants this request to be left alone: by ``X-Nbproxy: off``, a field or a parameter."""
+    values = [(head.value(b"x-nbproxy") or b"").decode("latin-1")]
+    values += [ours[1] or "" for ours in map(_PARAM.fullmatch, _pairs(head.target)) if ours]
+    return any(value.lower() == "off" for value in values)
+
+
+def without_ours(target: str) -> str:
+    """The target without the parameter ``X-Nbproxy``, which upstream would refuse; the rest of it as it is."""
+    pairs = _pairs(target)
+    kept = [pair for pair in pairs if not _PARAM.fullmatch(pair)]
+    if len(kept) == len(pairs):
+        return target
+    return target.partition("?")[0] + ("?" + "&".join(kept) if kept else "")
+
+
+def _pairs(target: str) -> list[str]:
+    """The parameters, as they are written, of a target that may have ours among them."""
+    return target.partition("?")[2].split("&") if "nbproxy" in target.lower() else []
+
+
+def _upstream_target(context: Context, head: RequestHead, target: str | None) -> str:
+    return context.pool.origin.target(without_ours(head.target if target is None else target))
+
+
 def request_line(context: Context, head: RequestHead, target: str | None = None) -> bytes:
-    path = context.pool.origin.target(head.target if target is None else target)
+    path = _upstream_target(context, head, target)
     return f"{head.method} {path} HTTP/1.1\r\n".encode("latin-1")
 
 
@@ -59,5 +86,5 @@ def signed(context: Context, head: RequestHead, block: bytes, body: bytes, targe
     sign = context.pool.origin.sign
     if sign is None:
         return block
-    path = context.pool.origin.target(head.target if target is None else target)
+    path = _upstream_target(context, head, target)
     return _with_fields(block, sign(Request(head.method, path, Headers.parse(block), body)))

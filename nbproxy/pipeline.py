@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .content import TooLarge, Undecodable, decode
+from .content import TooLarge, Undecodable, decode, known
 from .dialects import Answer, Dialect, Part, Unreadable, Widened
 from .errors import RerankFault
 from .messages import Request
@@ -40,10 +40,12 @@ class Alone:
     """A search that is passed on untouched, and why.
 
     :ivar parts: the reason of each search in it, where it holds several.
+    :ivar fault: code of the user's that failed.
     """
 
     reason: str
     parts: tuple[str, ...] = ()
+    fault: RerankFault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,20 @@ def plan(dialect: Dialect, request: Request, settings: Settings) -> Plan | Sever
     plans = tuple(_plan(dialect, part.request, settings) for part in parts)
     reasons = tuple(one.reason for one in plans if isinstance(one, Alone))
     if len(reasons) == len(plans):
-        return Alone(reasons[0] if reasons else "no-query", reasons)
+        fault = next((one.fault for one in plans if isinstance(one, Alone) and one.fault), None)
+        return Alone(reasons[0] if reasons else "no-query", reasons, fault)
     return Several(request, parts, plans, _widened_whole(request, parts, plans))
+
+
+def faults(found: Plan | Several | Alone) -> list[RerankFault]:
+    """What code of the user's did wrong while a request was read."""
+    plans = found.plans if isinstance(found, Several) else (found,)
+    return [one.fault for one in plans if isinstance(one, Alone) and one.fault is not None]
+
+
+def quick(dialect: Dialect) -> bool:
+    """Whether a dialect may be asked on the event loop."""
+    return getattr(dialect, "quick", True)  # a dialect of the user's own need not say
 
 
 def parts_of(dialect: Dialect, request: Request) -> tuple[Part, ...] | str | None:
@@ -94,7 +108,10 @@ def _widened_whole(request: Request, parts: Sequence[Part], plans: Sequence[Plan
 
 
 def _plan(dialect: Dialect, request: Request, settings: Settings) -> Plan | Alone:
-    search = dialect.read_search(request)
+    try:
+        search = dialect.read_search(request)
+    except RerankFault as fault:
+        return Alone("no-query", fault=fault)
     if not isinstance(search, Search):
         return Alone("beyond-depth" if _is_beyond(dialect, request, search, settings.depth) else search)
     if search.offset >= settings.depth:
@@ -110,6 +127,21 @@ _AFTER_BEYOND = frozenset(["suggest-only", "aggregations-only", "match-all", "no
 def _is_beyond(dialect: Dialect, request: Request, reason: str, depth: int) -> bool:
     window = dialect.read_window(request) if reason in _AFTER_BEYOND else None
     return window is not None and window[0] >= depth
+
+
+# Contract §4: they come before too-large, and a request's head tells.
+_BEFORE_TOO_LARGE = frozenset(["format", "filter-path"])
+
+
+def before_too_large(dialect: Dialect, head: Request) -> str | None:
+    """Why a search whose body is too large to read would be left alone anyway; None: no other reason is known."""
+    if not known(head.headers.get("content-encoding")):
+        return "encoding"
+    if not quick(dialect):
+        return None
+    parts = parts_of(dialect, head)
+    found = dialect.read_search(head) if parts is None else parts
+    return found if isinstance(found, str) and found in _BEFORE_TOO_LARGE else None
 
 
 def plain_request(request: Request, limit: int | None) -> Request | Alone:
@@ -231,13 +263,19 @@ def _below(score: float | None, floor: float | None) -> bool:
 
 def as_answered(
     dialect: Dialect, body: bytes, search: Search, settings: Settings, model: Reranker | None
-) -> Ranking | None:
-    """The hits of an answer that was passed on untouched, None where they cannot be read."""
+) -> tuple[Search, Ranking | None]:
+    """The hits of an answer that was passed on untouched, None where they cannot be read; and the search with what
+    only the answer tells of it."""
     try:
-        hits = dialect.read_hits(body, search, settings.fields, offset=search.offset).hits
+        answer = dialect.read_hits(body, search, settings.fields, offset=search.offset)
     except (Unreadable, RerankFault):
-        return None
-    return in_order(hits, range(len(hits)), model)
+        return search, None
+    return identified(search, answer), in_order(answer.hits, range(len(answer.hits)), model)
+
+
+def identified(search: Search, answer: Answer) -> Search:
+    """The search with its UBI id: the request's, else the answer's."""
+    return replace(search, ubi_query_id=search.ubi_query_id or answer.ubi_query_id)
 
 
 def query_id(opaque_id: str | None, query: str) -> str:

@@ -34,7 +34,7 @@ import pandas as pd
 import platformdirs
 
 from . import frames
-from .batches import Rooms, Row, all_plain, hits_batch, plain_batch, rows_batch
+from .batches import Row, all_plain, hits_batch, plain_batch, rows_batch
 from .drafts import Draft
 from .errors import ConfigError, NbproxyError
 from .exchange import Exchange
@@ -136,8 +136,7 @@ class Recorder:
         self._plain: deque[Draft] = deque()  # those that are not built yet
         self._plain_weight = 0
         self._gate = threading.Lock()  # what leaves ``_plain`` is in ``_pending`` before anybody else's is
-        self._rooms, self._bench = Rooms(), Bench()
-        self._rows_batch = partial(rows_batch, rooms=Rooms())
+        self._bench = Bench()
         self._newest = Newest(RING)
         self._wake, self._hurry, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._came = self._went = self._refused = self._unfit = 0
@@ -176,7 +175,7 @@ class Recorder:
         with self._gate:
             drafts = self._taken_out()
             try:
-                batch = plain_batch(drafts, self._rooms)
+                batch = plain_batch(drafts)
             except Exception:  # the thread finds which of them spoils it
                 self._pending.extend(drafts)
                 return
@@ -405,7 +404,7 @@ class Recorder:
         drafts_only = all(isinstance(row, Draft) for row in rows)
         if not drafts_only:
             rows = [row.identified() if isinstance(row, Draft) else row for row in rows]
-        batches = self._built(self._rows_batch, rows)
+        batches = self._built(rows_batch, rows)
         self._store(self._rows, batches)
         ranked = [row for row in rows if row.rankings]
         self._store(self._hits, self._built(hits_batch, [*ranked, *lates]))

@@ -9,8 +9,9 @@ The rules, which are public because users rely on them:
   not. The whole value, folded lines included, becomes ``[redacted]``.
 - In targets, and in the other header lines (``Location``, ``Referer`` …): the user information of a URL
   (``http://user:password@host``), and the value of a parameter whose name, percent-decoded and in any case,
-  is ``api_key apikey token access_token key password secret``, starts with ``sig``, or is one of AWS's
-  ``X-Amz-Signature``, ``X-Amz-Security-Token``, ``X-Amz-Credential``. A value ends at ``&`` or ``#``.
+  is ``api_key apikey api-key token access_token key password secret`` or ``X-…-Api-Key`` (Algolia's, Typesense's),
+  starts with ``sig``, or is one of AWS's ``X-Amz-Signature``, ``X-Amz-Security-Token``, ``X-Amz-Credential``. A value
+  ends at ``&`` or ``#``.
 - Every other byte stays as it is; empty values too.
 
 No pattern here backtracks more than linearly: the text is a client's.
@@ -34,10 +35,11 @@ _HIDDEN = f": {REDACTED}".encode()
 _USER = re.compile(r"(?a)(?<=://)[^/?#\s]+@")
 _NAME = re.compile(r"(?a)(?<=[?&;#])([^=&;#\s]+)=")
 _SECRET = re.compile(
-    r"(?ai)api_key|apikey|token|access_token|key|password|secret|sig.*|x-amz-(?:signature|security-token|credential)"
+    r"(?ai)(?:x-(?:\w+-)*)?api[_-]?key|token|access_token|key|password|secret|sig.*"
+    r"|x-amz-(?:signature|security-token|credential)"
 )
 # The fast path: nearly every target has no such parameter, and none with a percent sign in its name.
-_SUSPECT = re.compile(r"(?ai)[?&;#](?:api_?key|token|access_token|key|password|secret|sig|x-amz-|[^=&;#\s]*%)")
+_SUSPECT = re.compile(r"(?ai)[?&;#](?:api[_-]?key|token|access_token|key|password|secret|sig|x-|[^=&;#\s]*%)")
 # In a header line a URL may stand between other things: ``Link: <…?token=x>; rel=next``.
 _TARGET_VALUE = re.compile(r"[^&#]*")
 _HEADER_VALUE = re.compile(r"(?a)[^&#\s\"'<>]*")

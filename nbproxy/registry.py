@@ -162,7 +162,8 @@ def start(  # type: ignore[empty-body]
     :param host: the address to listen on; anything but loopback is warned of.
     :param port: None: a free one, the same again for this name.
     :param model: anything that :func:`nbproxy.as_reranker` takes; None: answer as upstream does.
-    :param dialect: the search API: None tries all that are known.
+    :param dialect: the search API: None tries all that are known (but ``"vespa"``, whose path ``/search/`` others have
+        too), a name, a :class:`JSONDialect` or a dialect of your own, or a list of these, asked in order.
     :param depth: how many hits are fetched and reranked.
     :param fields: what the model reads: None (what the query searched), a field, a format such as
         ``"{title}. {body}"``, a list of fields, or a callable ``hit -> str``.

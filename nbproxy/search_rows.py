@@ -12,6 +12,7 @@ import msgspec
 from . import content, pipeline
 from .answering import AnsweredEach
 from .dialects import Dialect, Part, Unreadable
+from .errors import RerankFault
 from .exchange import Exchange
 from .heads import RequestHead
 from .messages import Headers, Request
@@ -39,7 +40,7 @@ def search_columns(search: Search, head: RequestHead | None, depth: int) -> dict
 @lru_cache(maxsize=1024)
 def asks(dialect: Dialect, method: str, target: str) -> bool:
     """Whether a request without a body may be a search with a query: else there is nothing to complete."""
-    return isinstance(dialect.read_search(Request(method, target)), Search)
+    return not pipeline.quick(dialect) or isinstance(dialect.read_search(Request(method, target)), Search)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,17 @@ class Completion:
     def _columns(self, request: Request, answer: bytes | None, head: RequestHead | None) -> dict[str, Any]:
         """What one search asked and got; nothing where it would have been left alone with a model too: that is no
         reason without one, as no-model comes first."""
-        search = self.dialect.read_search(request)
+        try:
+            search = self.dialect.read_search(request)
+        except RerankFault:
+            if self.settings.model is None and not self.settings.shadow:
+                raise  # nobody was told yet
+            return {}
         if not isinstance(search, Search):
             return {}
         settings, ranking = self.settings, None
         if answer is not None:
-            ranking = pipeline.as_answered(self.dialect, answer, search, settings, settings.model)
+            search, ranking = pipeline.as_answered(self.dialect, answer, search, settings, settings.model)
         return {"rankings": (ranking,) if ranking else (), **search_columns(search, head, settings.depth)}
 
     def _answer(self, exchange: Exchange) -> bytes | None:

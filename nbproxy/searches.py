@@ -30,6 +30,7 @@ from .shadows import About
 _STALE = frozenset(
     [b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"last-modified", b"accept-ranges"]
 )
+_REFUSED = frozenset([400, 422])  # Typesense refuses a size by 422
 _REQUEST_DROP = frozenset([b"expect", b"accept-encoding", b"content-encoding", b"transfer-encoding", b"content-length"])
 
 
@@ -112,6 +113,9 @@ class SearchExchange:
             self._draft.keep = (KEPT_OF_A_BODY, self._draft.keep[1])  # what is streamed is not held for the record
         if buffered and not whole:
             self._draft.received(buffered)
+        if reason == "too-large" and not second:
+            head = Request(self._head.method, self._head.target, self._head.headers)
+            reason = pipeline.before_too_large(self._dialect, head) or reason
         self._over = True
         relay = Relay(self._context, self._client, self._draft)
         if buffered or whole or self._continued:
@@ -171,9 +175,11 @@ class SearchExchange:
             self._relay(why, body, whole=True, trailers=trailers, second=True).start()
 
     async def _plan(self, plain: Request) -> Plan | Several | Alone:
-        return await self._context.maybe_heavy(
-            len(plain.body), lambda: pipeline.plan(self._dialect, plain, self._settings)
-        )
+        heavy = len(plain.body) if pipeline.quick(self._dialect) else HEAVY + 1
+        found = await self._context.maybe_heavy(heavy, lambda: pipeline.plan(self._dialect, plain, self._settings))
+        for fault in pipeline.faults(found):
+            self._context.note("query", self._draft.exchange_id, fault.__cause__ or fault)
+        return found
 
     @property
     def _takes_gzip(self) -> bool:
@@ -196,7 +202,7 @@ class SearchExchange:
         head, raw = fetched.head, fetched.body
         if raw is None:
             return "too-large"
-        if head.status == 400 and (plan.request.body != sent or plan.request.target != self._head.target):
+        if head.status in _REFUSED and (plan.request.body != sent or plan.request.target != self._head.target):
             return "widen-refused"
         if not 200 <= head.status < 300:
             self._write(head, raw, reason="upstream-error")

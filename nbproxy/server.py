@@ -11,17 +11,18 @@ import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from . import routes
 from .client import ClientConnection, error_body
 from .context import Context
-from .dialects import Dialect
+from .dialects import Dialect, sniffing
 from .drafts import KEPT_OF_A_BODY, WHOLE, Draft
 from .errors import ClientFault, HttpFault
 from .exchange import Route
 from .heads import UNREAD, RequestHead
+from .outbound import opted_out
 from .relay import Relay
 from .searches import SearchExchange
 from .settings import Limits, Settings
@@ -37,6 +38,8 @@ class Server:
 
     def __init__(self, context: Context, desk: routes.Desk, own_hosts: frozenset[bytes]) -> None:
         self.context = context
+        # Clients repeat their targets, and every request is asked by every dialect.
+        self._dialect_of = lru_cache(maxsize=1024)(partial(_dialect_of, context.dialects))
         self._desk = desk
         self._own_hosts = own_hosts
         self._clients: set[ClientConnection] = set()
@@ -130,8 +133,15 @@ class Server:
             raise ClientFault("this proxy speaks to its own upstream only", status=421)
         if routes.is_own(head.target):
             return self._own
+        self._warn_of_sniffing(head)
         dialect = self._dialect_of(head.method, head.target)
         return self._pass if dialect is None else partial(self._search, dialect)
+
+    def _warn_of_sniffing(self, head: RequestHead) -> None:
+        """Once a session: a client is about to leave us in silence."""
+        context = self.context
+        if sniffing.is_sniff(head.method, head.target) and not any(n.where == "sniffing" for n in context.errors):
+            context.note("sniffing", None, sniffing.ADVICE)
 
     def _own(self, client: ClientConnection, head: RequestHead) -> None:
         draft = self._draft(client, head, "own")
@@ -149,20 +159,13 @@ class Server:
         draft.settings = self._picked(draft.settings, head)
         limits = self.limits
         draft.keep = (limits.search_bytes or WHOLE, limits.answer_bytes or WHOLE)
-        bypass = (head.value(b"x-nbproxy") or b"").lower() == b"off"
-        search = SearchExchange(self.context, client, draft, dialect, bypass=bypass)
+        search = SearchExchange(self.context, client, draft, dialect, bypass=opted_out(head))
         client.hand_over(search)
         search.start()
 
     def _draft(self, client: ClientConnection, head: RequestHead, route: Route) -> Draft:
         context = self.context
         return Draft(context.record, client.peer, head, context.settings, route, client.t0)
-
-    def _dialect_of(self, method: str, target: str) -> Dialect | None:
-        for dialect in self.context.dialects:
-            if dialect.is_search(method, target):
-                return dialect
-        return None
 
     def _picked(self, settings: Settings, head: RequestHead) -> Settings:
         """The settings with the model that the client picked."""
@@ -176,6 +179,11 @@ class Server:
                 f"no model is called {name.decode('latin-1')!r} here; known: {known}", type="nbproxy_unknown_model"
             )
         return replace(settings, model=model)
+
+
+def _dialect_of(dialects: tuple[Dialect, ...], method: str, target: str) -> Dialect | None:
+    """The first dialect that knows the request as a search."""
+    return next((dialect for dialect in dialects if dialect.is_search(method, target)), None)
 
 
 async def _accept_no_more(listening: asyncio.Server) -> None:

@@ -1,10 +1,9 @@
-"""The calls of ``test_clients`` by Elasticsearch's official client, as a program: versions 8 and 9 cannot be imported
+"""The calls of ``client_calls`` by Elasticsearch's official client, as a program: versions 8 and 9 cannot be imported
 side by side (their transports exclude each other).
 
-    python elasticsearch_calls.py MODULE URL json|vendor     # MODULE: elasticsearch8 or elasticsearch
+    python elasticsearch_calls.py MODULE URL … < calls.json     # MODULE: elasticsearch8 or elasticsearch
 
-Prints what the client understood of each answer, as JSON. ``json``: a node class that sends ``application/json``, for
-servers that refuse Elasticsearch's own media type.
+Prints, for each address, what the client understood of each answer; the blocking client's first, then the other's.
 """
 
 from __future__ import annotations
@@ -15,66 +14,79 @@ import json
 import sys
 from typing import Any
 
-
-def plain_media_type(base: type) -> type:
-    """A node class whose requests carry ``application/json``."""
-
-    def replaced(headers: Any) -> dict[str, str]:
-        kinds = {"content-type": "application/json", "accept": "application/json"}
-        kept = {k: v for k, v in (headers or {}).items() if k.lower() not in kinds}
-        return {**kept, **{k: v for k, v in kinds.items() if any(h.lower() == k for h in headers or {})}}
-
-    if "Async" in base.__name__ or "Aiohttp" in base.__name__:
-
-        class AsyncPlain(base):  # type: ignore[misc]
-            async def perform_request(
-                self, method: str, target: str, body: Any = None, headers: Any = None, **kw: Any
-            ) -> Any:
-                return await super().perform_request(method, target, body, replaced(headers), **kw)
-
-        return AsyncPlain
-
-    class Plain(base):  # type: ignore[misc]
-        def perform_request(self, method: str, target: str, body: Any = None, headers: Any = None, **kw: Any) -> Any:
-            return super().perform_request(method, target, body, replaced(headers), **kw)
-
-    return Plain
+_IDS = {"_scroll_id": "$scroll", "pit_id": "$pit"}
+_BODIES = {"bulk": "operations", "msearch": "searches", "index": "document", "create": "document"}
 
 
-QUERY = {"multi_match": {"query": "dripping tap", "fields": ["title", "text"]}}
-CALLS: list[tuple[str, dict[str, Any]]] = [
-    ("search", {"index": "household", "query": QUERY, "size": 5}),
-    ("search", {"index": "household", "query": QUERY, "size": 3, "from_": 2}),
-    ("search", {"index": "household", "query": QUERY, "size": 3, "source": False}),
-    ("search", {"index": "household", "query": {"match_all": {}}, "size": 2}),
-    ("count", {"index": "household"}),
-    ("exists", {"index": "household", "id": "d001"}),
-    ("get", {"index": "household", "id": "d001"}),
-]
+class Calls:
+    """The calls at one address, by the module given."""
+
+    def __init__(self, module: str, url: str, **options: Any) -> None:
+        self.library = importlib.import_module(module)
+        self.helpers = importlib.import_module(f"{module}.helpers")
+        self.url, self.options = url, options
+        self.known: dict[str, str] = {}
+
+    def fill(self, call: dict[str, Any]) -> dict[str, Any]:
+        text = json.dumps(call)
+        for name, value in self.known.items():
+            text = text.replace(name, value)
+        filled: dict[str, Any] = json.loads(text)
+        return filled
+
+    def note(self, call: dict[str, Any], answer: Any) -> Any:
+        answer = getattr(answer, "body", answer)
+        if isinstance(answer, dict):
+            self.known |= {name: answer[key] for key, name in _IDS.items() if key in answer}
+            if call["call"] == "open_point_in_time" and "id" in answer:
+                self.known["$pit"] = answer["id"]
+        return answer
+
+    def plain(self, client: Any, call: dict[str, Any]) -> Any:
+        for part in call["call"].split("."):
+            client = getattr(client, part)
+        body = {} if call["body"] is None else {_BODIES.get(call["call"], "body"): call["body"]}
+        return client(**call["arguments"], **body, **{k.lstrip("_"): v for k, v in call["params"].items()})
+
+    def blocking(self, calls: list[dict[str, Any]]) -> list[Any]:
+        with self.library.Elasticsearch(self.url, **self.options) as client:
+            return [self.answer(client, self.fill(call)) for call in calls]
+
+    def answer(self, client: Any, call: dict[str, Any]) -> Any:
+        try:
+            if call["call"] == "helpers.bulk":
+                return self.helpers.bulk(client, actions(call), refresh=True)[0]
+            if call["call"] == "helpers.scan":
+                return [hit["_id"] for hit in self.helpers.scan(client, query=call["body"], **call["arguments"])]
+            return self.note(call, self.plain(client, call))
+        except self.library.ApiError as error:
+            return {"status": error.meta.status, "error": error.body}
+
+    async def awaited(self, calls: list[dict[str, Any]]) -> list[Any]:
+        async with self.library.AsyncElasticsearch(self.url, **self.options) as client:
+            return [await self.answer_later(client, self.fill(call)) for call in calls]
+
+    async def answer_later(self, client: Any, call: dict[str, Any]) -> Any:
+        try:
+            if call["call"] == "helpers.bulk":
+                return (await self.helpers.async_bulk(client, actions(call), refresh=True))[0]
+            if call["call"] == "helpers.scan":
+                found = self.helpers.async_scan(client, query=call["body"], **call["arguments"])
+                return [hit["_id"] async for hit in found]
+            return self.note(call, await self.plain(client, call))
+        except self.library.ApiError as error:
+            return {"status": error.meta.status, "error": error.body}
 
 
-def understood(answer: Any) -> Any:
-    body = getattr(answer, "body", answer)
-    if isinstance(body, dict):
-        body.pop("took", None)
-    return body
+def actions(call: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"_index": call["arguments"]["index"], **document} for document in call["arguments"]["documents"]]
 
 
-def main(module: str, url: str, media: str) -> list[Any]:
-    library = importlib.import_module(module)
-    transport = importlib.import_module("elastic_transport")
-    options: dict[str, Any] = {"node_class": plain_media_type(transport.Urllib3HttpNode)} if media == "json" else {}
-    with library.Elasticsearch(url, **options) as client:
-        got = [understood(getattr(client, name)(**arguments)) for name, arguments in CALLS]
-    options = {"node_class": plain_media_type(transport.AiohttpHttpNode)} if media == "json" else {}
-
-    async def again() -> list[Any]:
-        async with library.AsyncElasticsearch(url, **options) as client:
-            return [understood(await getattr(client, name)(**arguments)) for name, arguments in CALLS]
-
-    assert asyncio.run(again()) == got
-    return got
+def main(module: str, urls: list[str], calls: list[dict[str, Any]]) -> list[list[Any]]:
+    out = [Calls(module, url).blocking(calls) for url in urls]
+    packed = [Calls(module, url, http_compress=True) for url in urls]
+    return out + [asyncio.run(one.awaited(calls)) for one in packed]
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(*sys.argv[1:])))
+    print(json.dumps(main(sys.argv[1], sys.argv[2:], json.load(sys.stdin))))

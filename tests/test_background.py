@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import subprocess
 import sys
 import threading
 import weakref
@@ -180,3 +181,26 @@ def test_the_switch_interval_is_held_and_restored() -> None:
     interval.release()
     assert sys.getswitchinterval() == pytest.approx(3e-3)
     sys.setswitchinterval(before)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults are counted by Linux's getrusage")
+def test_freed_memory_is_used_again() -> None:
+    """In a process of its own: whether a large block was ever freed is the process's."""
+    code = """
+import resource, sys
+from nbproxy.background import keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        kept = [b"x" * 33_000 + b"y" for _ in range(200)]
+        kept.clear()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+without = faults()
+keep_freed_memory()
+faults()
+print(without, faults())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    without, kept = map(int, run.stdout.split())
+    assert kept < 1000
+    assert kept < without or without < 1000  # another allocator keeps it anyway

@@ -1,141 +1,165 @@
-"""Official clients, directly and through the proxy: what they understand is equal but for the order of hits."""
+"""Official clients, directly and through the proxy: what they understand is equal but for the order of hits.
+
+Each client makes every call of ``client_calls`` before the engine, before a proxy whose model keeps the order
+(everything must be equal), and before one whose model turns the first ten hits around.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import opensearchpy
 import pytest
 
 import nbproxy
 
-from .upstreams import Json, searched
+from . import opensearch_calls
+from .client_calls import ELASTICSEARCH, OPENSEARCH, PAGES, SEARCHES, Call, comparable, search, without_page
+from .elasticsearch_shaped import ElasticsearchShaped
+from .upstreams import Json
 
 Start = Callable[..., nbproxy.Session]
+Understood = list[list[Any]]
 ROOT = Path(__file__).resolve().parents[1]
 ELASTICSEARCH8 = ROOT / ".venv/clients/elasticsearch8"
-QUERY = {"query": {"multi_match": {"query": "dripping tap", "fields": ["title", "text"]}}}
-DEPTH = 20
+JAVASCRIPT = ROOT / "tests/javascript"
+ELASTIC_JS, OPENSEARCH_JS = "@elastic/elasticsearch", "@opensearch-project/opensearch"
+DEPTH = 10
+
+pytestmark = pytest.mark.engine
 
 
 def backwards(query: str, texts: list[str]) -> list[int]:
     return list(range(len(texts)))
 
 
-def without_hits(answer: dict[str, Any]) -> dict[str, Any]:
-    out = json.loads(json.dumps(answer))
-    out.pop("took", None)
-    out["hits"]["hits"] = len(out["hits"]["hits"])
-    out["hits"].pop("max_score")  # the engine gives the page's, not the search's
-    return out
+@pytest.fixture
+def proxies(start: Start) -> Callable[[str], tuple[nbproxy.Session, nbproxy.Session]]:
+    """Two in front of an address: one that keeps the order, one that turns the first ten hits around."""
+
+    def go(url: str) -> tuple[nbproxy.Session, nbproxy.Session]:
+        kept = start(url, name=f"{url} kept", model="original")
+        return kept, start(url, name=f"{url} turned", model=backwards, depth=DEPTH)
+
+    return go
 
 
-@pytest.mark.engine
-@pytest.mark.parametrize("page", [{}, {"size": 4}, {"from": 3, "size": 5}, {"_source": ["title"]}, {"_source": False}])
-def test_opensearch_py(start: Start, engine: Any, page: dict[str, Any]) -> None:
-    session = start(engine.url, model=backwards, depth=DEPTH)
-    body = {**QUERY, **page}
-    with opensearchpy.OpenSearch(engine.url) as direct, opensearchpy.OpenSearch(session.url) as proxied:
-        plain, through = direct.search(index="household", body=body), proxied.search(index="household", body=body)
-        window = direct.search(index="household", body={**body, "from": 0, "size": DEPTH})["hits"]["hits"]
-        assert without_hits(through) == without_hits(plain)
-        begin, size = page.get("from", 0), page.get("size", 10)
-        assert through["hits"]["hits"] == window[::-1][begin : begin + size]
+@pytest.fixture
+def shaped(json_upstream: Json, engine: Any) -> str:
+    """The engine in Elasticsearch's shape."""
+    json_upstream.answer = ElasticsearchShaped(engine.url)
+    return json_upstream.url
 
 
-@pytest.mark.engine
-def test_opensearch_py_async(start: Start, engine: Any) -> None:
-    session = start(engine.url, model=backwards, depth=DEPTH)
-
-    async def ask(url: str) -> list[Any]:
-        async with opensearchpy.AsyncOpenSearch(url) as client:
-            bodies = [{**QUERY, "size": n} for n in range(1, 12)]
-            return await asyncio.gather(*(client.search(index="household", body=body) for body in bodies))
-
-    for n, (plain, through) in enumerate(
-        zip(asyncio.run(ask(engine.url)), asyncio.run(ask(session.url)), strict=True), 1
-    ):
-        assert without_hits(through) == without_hits(plain)
-        assert len(through["hits"]["hits"]) == min(n, through["hits"]["total"]["value"])
-    assert session.frame.reranked.sum() == 11
-
-
-@pytest.mark.engine
-def test_everything_else_passes(start: Start, engine: Any) -> None:
-    session = start(engine.url, model=backwards)
-    with opensearchpy.OpenSearch(session.url) as client:
-        client.indices.create(index="notes")
-        rows = [json.dumps(row) for n in range(30) for row in ({"index": {"_id": str(n)}}, {"title": f"note {n}"})]
-        assert not client.bulk(index="notes", body="\n".join(rows) + "\n", refresh=True)["errors"]
-        assert client.count(index="notes")["count"] == 30
-        assert client.get(index="notes", id="7")["_source"] == {"title": "note 7"}
-        assert client.exists(index="notes", id="7")
-        assert not client.exists(index="notes", id="70")
-        with pytest.raises(opensearchpy.NotFoundError):
-            client.get(index="notes", id="70")
-        scrolled = client.search(index="notes", body={"query": {"match": {"title": "note"}}}, scroll="1m")
-        assert client.scroll(scroll_id=scrolled["_scroll_id"])["hits"]["hits"]
-        client.indices.delete(index="notes")
-    frame = session.frame
-    assert list(frame[frame.route == "search"].reason) == ["scroll", "scroll"]
-
-
-def calls(module: str, url: str, media: str) -> list[Any]:
-    """What Elasticsearch's client of that version understands."""
+def python(module: str, urls: Sequence[str], calls: list[Call]) -> Understood:
+    """What Elasticsearch's client of that version understands: blocking, then not."""
     path = str(ELASTICSEARCH8) if module == "elasticsearch8" else ""
     if path and not ELASTICSEARCH8.is_dir():
         pytest.fail(f"elasticsearch 8 is not at {ELASTICSEARCH8}; run: make setup")
-    environment = {**os.environ, "PYTHONPATH": path}
-    program = [sys.executable, str(ROOT / "tests/elasticsearch_calls.py"), module, url, media]
-    run = subprocess.run(program, capture_output=True, text=True, env=environment, timeout=60)
+    program = [sys.executable, str(ROOT / "tests/elasticsearch_calls.py"), module, *urls]
+    return _run(program, calls, {**os.environ, "PYTHONPATH": path})
+
+
+def node(library: str, coding: str, urls: Sequence[str], calls: list[Call]) -> Understood:
+    """What a JavaScript client understands; ``coding``: plain or gzip."""
+    program = shutil.which("node")
+    if program is None:
+        pytest.fail("node is not installed: the JavaScript clients' tests need node 20 or newer, and npm")
+    if not (JAVASCRIPT / "node_modules" / library).is_dir():
+        pytest.fail(f"{library} is not in {JAVASCRIPT}/node_modules; run: make setup")
+    return _run([program, str(JAVASCRIPT / "calls.mjs"), library, coding, *urls], calls, dict(os.environ))
+
+
+def _run(program: list[str], calls: list[Call], environment: dict[str, str]) -> Understood:
+    run = subprocess.run(program, input=json.dumps(calls), capture_output=True, text=True, env=environment, timeout=120)
     assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)  # type: ignore[no-any-return]
+    found: Understood = json.loads(run.stdout)
+    return found
 
 
-@pytest.mark.engine
+def check(calls: list[Call], direct: list[Any], kept: list[Any], turned: list[Any]) -> None:
+    """Equal: in every way where the order was kept, but for the order where it was turned, but for the page where
+    that was cut after the turn."""
+    for call, plain, same, other in zip(calls, direct, kept, turned, strict=True):
+        said = f"{call}\n"
+        assert hits(same) == hits(plain), said
+        if call in PAGES:
+            same, other, plain = without_page(same), without_page(other), without_page(plain)
+        assert comparable(same) == comparable(plain), said
+        assert comparable(other, ordered=False) == comparable(plain, ordered=False), said
+
+
+def hits(answer: Any) -> Any:
+    found = answer.get("hits") if isinstance(answer, dict) else None
+    return found.get("hits") if isinstance(found, dict) else None
+
+
+def check_recorded(kept: nbproxy.Session, turned: nbproxy.Session, rounds: int) -> None:
+    """The searches were reranked, not passed by: equal answers would show nothing otherwise."""
+    for session in (kept, turned):
+        frame = session.frame
+        assert frame.reranked.sum() >= rounds * (len(SEARCHES) - 2)
+        assert {"sorted", "search-after", "size-zero", "match-all", "collapse", "explain"} <= set(frame.reason.dropna())
+        assert not [note for note in session.errors if note.where != "model"]
+    assert kept.frame["query"].equals(turned.frame["query"])
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("client", [opensearch_calls.understood, opensearch_calls.async_understood])
+def test_opensearch_py(proxies: Any, engine: Any, client: Callable[..., list[Any]], compress: bool) -> None:
+    kept, turned = proxies(engine.url)
+    answers = [client(url, OPENSEARCH, http_compress=compress) for url in (engine.url, kept.url, turned.url)]
+    check(OPENSEARCH, *answers)
+    check_recorded(kept, turned, 1)
+    assert answers[2][0]["hits"]["hits"] == answers[0][0]["hits"]["hits"][::-1]
+
+
+@pytest.mark.parametrize("page", [{}, {"size": 4}, {"from": 3, "size": 5}, {"_source": ["title"]}, {"_source": False}])
+def test_the_page_is_cut_from_the_new_order(start: Start, engine: Any, page: dict[str, Any]) -> None:
+    session = start(engine.url, model=backwards, depth=20)
+    one = search(**page)
+    window = search(**{**page, "from": 0, "size": 20})
+    (whole,), (through,) = (opensearch_calls.understood(*ask) for ask in ((engine.url, [window]), (session.url, [one])))
+    begin, size = page.get("from", 0), page.get("size", 10)
+    assert hits(through) == hits(whole)[::-1][begin : begin + size]
+
+
 @pytest.mark.parametrize("module", ["elasticsearch", "elasticsearch8"])
-def test_elasticsearch_before_the_engine(start: Start, engine: Any, module: str) -> None:
-    """The engine refuses Elasticsearch's own media type (406) and lacks its product header: the client sees both."""
-    session = start(engine.url, model=backwards, depth=DEPTH)
-    with opensearchpy.OpenSearch(engine.url) as direct:
-        product = direct.transport.perform_request("GET", "/")
-    assert product["version"]["number"]
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "tests/elasticsearch_calls.py"), module, session.url, "json"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ELASTICSEARCH8) if module == "elasticsearch8" else ""},
-        timeout=60,
-    )
-    frame = session.frame
-    # As far as it goes: the search was recognised, widened, reranked and answered; the client then refuses a server
-    # that does not call itself Elasticsearch, as it does without the proxy.
-    assert frame[frame.route == "search"].reranked.iloc[0]
-    assert "UnsupportedProductError" in run.stderr or run.returncode == 0
+def test_elasticsearch_py(proxies: Any, shaped: str, json_upstream: Json, module: str) -> None:
+    """Blocking, and not with packed bodies, each with the vendor's media type."""
+    kept, turned = proxies(shaped)
+    urls = (shaped, kept.url, turned.url)
+    answers = python(module, urls, ELASTICSEARCH)
+    check(ELASTICSEARCH, *answers[:3])
+    check(ELASTICSEARCH, *answers[3:])
+    check_recorded(kept, turned, 2)
+    assert all("compatible-with" in request[2].get("accept", "") for request in json_upstream.requests)
 
 
-@pytest.mark.parametrize("module", ["elasticsearch", "elasticsearch8"])
-def test_elasticsearch_with_its_own_media_type(start: Start, json_upstream: Json, module: str) -> None:
-    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
-        if "_search" in path or path == "/":
-            return searched(method, path, headers, body)
-        return 200, {"_index": "household", "_id": "d001", "found": True, "count": 60, "_source": {"title": "a"}}
+@pytest.mark.parametrize("coding", ["plain", "gzip"])
+def test_opensearch_js(proxies: Any, engine: Any, coding: str) -> None:
+    kept, turned = proxies(engine.url)
+    check(OPENSEARCH, *node(OPENSEARCH_JS, coding, (engine.url, kept.url, turned.url), OPENSEARCH))
+    check_recorded(kept, turned, 1)
 
-    json_upstream.answer = answer
-    session = start(json_upstream.url, model=backwards, depth=DEPTH)
-    plain, through = calls(module, json_upstream.url, "vendor"), calls(module, session.url, "vendor")
-    assert [hit["_id"] for hit in through[0]["hits"]["hits"]] == ["19", "18", "17", "16", "15"]
-    assert [hit["_id"] for hit in through[1]["hits"]["hits"]] == ["17", "16", "15"]
-    assert [without_hits(a) if "hits" in a else a for a in through if isinstance(a, dict)] == [
-        without_hits(a) if "hits" in a else a for a in plain if isinstance(a, dict)
-    ]
-    assert through[3:] == plain[3:]
-    accepted = {request[2].get("accept") for request in json_upstream.requests}
-    assert all("compatible-with" in (kind or "") for kind in accepted)
+
+@pytest.mark.parametrize("coding", ["plain", "gzip"])
+def test_elasticsearch_js(proxies: Any, shaped: str, coding: str) -> None:
+    kept, turned = proxies(shaped)
+    check(ELASTICSEARCH, *node(ELASTIC_JS, coding, (shaped, kept.url, turned.url), ELASTICSEARCH))
+    check_recorded(kept, turned, 1)
+
+
+def test_elasticsearch_js_before_the_engine(proxies: Any, engine: Any) -> None:
+    """The engine refuses Elasticsearch's own media type, and what it answers lacks the product header: the client
+    refuses it in turn, directly and through the proxy alike."""
+    kept, turned = proxies(engine.url)
+    direct, *through = node(ELASTIC_JS, "plain", (engine.url, kept.url, turned.url), ELASTICSEARCH)
+    check(ELASTICSEARCH, direct, *through)
+    assert direct[0]["status"] == 406

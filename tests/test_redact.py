@@ -62,6 +62,9 @@ def test_heads(block, expected):
 
 TARGETS = [
     ("/a/_search?api_key=1&q=2", "/a/_search?api_key=[redacted]&q=2"),
+    ("/multi_search?x-typesense-api-key=1&q=2", "/multi_search?x-typesense-api-key=[redacted]&q=2"),
+    ("/1/indexes/a?X-Algolia-API-Key=1&x-agent=u", "/1/indexes/a?X-Algolia-API-Key=[redacted]&x-agent=u"),
+    ("/a?api-key=1&x-request-id=2&x-apikey=3", "/a?api-key=[redacted]&x-request-id=2&x-apikey=[redacted]"),
     ("/a?APIKEY=1", "/a?APIKEY=[redacted]"),
     ("/a?q=x&token=a=b&c", "/a?q=x&token=[redacted]&c"),
     ("/a?access_token=1#frag", "/a?access_token=[redacted]#frag"),

@@ -5,6 +5,7 @@ Two more are for requests that hold several searches; a dialect that derives fro
 Laws, which the pipeline relies on and the property tests hold:
 
 1. Nothing here raises on bytes from outside: ``read_search`` gives a reason, ``read_hits`` raises :class:`Unreadable`.
+   What code of the user's raises comes as a :class:`~nbproxy.errors.RerankFault`.
 2. ``widen`` changes the window and what is shown of a hit, and nothing else of a request.
 3. ``write_hits`` copies upstream's bytes; it never encodes a hit anew.
 4. Request and answer bodies are plain JSON bytes here: content codings are undone before and put back after.
@@ -46,6 +47,7 @@ class Answer:
     :ivar hits: in upstream's order.
     :ivar spans: (start, end) in ``body`` of each hit.
     :ivar undo: handed on from :class:`Widened`.
+    :ivar ubi_query_id: the id that it gives the search event (User Behavior Insights).
     :ivar reason: why the hits stay in upstream's order although the request looked like one to rerank: what only the
         answer tells (a stored template that sorts); None: they may be reranked.
     """
@@ -55,6 +57,7 @@ class Answer:
     spans: tuple[tuple[int, int], ...]
     undo: Any = None
     reason: str | None = None
+    ubi_query_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,11 @@ class Dialect(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def quick(self) -> bool:
+        """Whether it may be asked on the event loop; False: ``read_search`` calls code of the user's."""
+        return True
+
     def is_search(self, method: str, target: str) -> bool:
         """Whether this is a search of the dialect's, left alone or not. On the hot path: every request is asked."""
         ...
@@ -91,7 +99,10 @@ class Dialect(Protocol):
         ...
 
     def read_search(self, request: Request) -> Search | str:
-        """The search, or the one word (contract §4) why it is left alone."""
+        """The search, or the one word (contract §4) why it is left alone.
+
+        :raises RerankFault: code of the user's failed.
+        """
         ...
 
     def read_window(self, request: Request) -> tuple[int, int] | None:

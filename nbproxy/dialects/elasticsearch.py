@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from ..errors import RerankFault
+from ..errors import ConfigError
 from ..messages import Request
 from ..ranking import Hit, Search
 from ..settings import FieldsSetting
 from . import hit_text, json_spans, multi_search, search_request, search_template, splice, widening
 from .base import Answer, Dialect, Part, Unreadable, Widened
+from .reading import Reading
 
 
 class _Shown(msgspec.Struct, gc=False):
@@ -38,6 +39,10 @@ class _AnyHit(_Shown, gc=False):
     score: Any = msgspec.field(default=None, name="_score")
 
 
+class _Extended(msgspec.Struct, gc=False):
+    ext: Any = None
+
+
 class _Hits(msgspec.Struct, gc=False):
     hits: list[_Hit]
 
@@ -46,16 +51,34 @@ class _Answer(msgspec.Struct, gc=False):
     hits: _Hits
 
 
+_DECODE_EXT: Callable[[bytes], _Extended] = msgspec.json.Decoder(_Extended).decode
 _DECODE: Callable[[bytes], _AnyHit] = msgspec.json.Decoder(_AnyHit).decode
 _DECODE_ALL: Callable[[bytes], _Answer] = msgspec.json.Decoder(_Answer).decode
 
 
 class Elasticsearch(Dialect):
-    """The search API of Elasticsearch and OpenSearch."""
+    """The search API of Elasticsearch and OpenSearch.
+
+    ``nbproxy.start(…, dialect=nbproxy.Elasticsearch(query=…))`` reads the query's text in a way of one's own.
+
+    :param query: ``query(request) -> str | None``: the text of a search that may be reranked (of each one in an
+        ``_msearch``); None: as usual. It may be called more than once for a request, never on the event loop. Where it
+        raises, the search is left alone (reason ``no-query``) and the error stands in ``session.errors``.
+    :param explain: whether searches that ask for ``explain`` are reranked too.
+    """
+
+    def __init__(self, query: Callable[[Request], str | None] | None = None, *, explain: bool = False) -> None:
+        if query is not None and not callable(query):
+            raise ConfigError(f"query must be callable: it takes a Request and returns a text or None, not {query!r}")
+        self._reading = Reading(query, explain)
 
     @property
     def name(self) -> str:
         return "elasticsearch"
+
+    @property
+    def quick(self) -> bool:
+        return self._reading.query is None
 
     def is_search(self, method: str, target: str) -> bool:
         """``_search`` (and ``_async_search`` and scrolls, which are left alone) by GET or POST."""
@@ -84,9 +107,12 @@ class Elasticsearch(Dialect):
         return multi_search.part_status(answer)
 
     def read_search(self, request: Request) -> Search | str:
-        """The search, or the first reason of the contract that applies and needs no depth to be known."""
+        """The search, or the first reason of the contract that applies and needs no depth to be known.
+
+        :raises RerankFault: the user's own ``query`` failed.
+        """
         read = search_template.read_search if _is_template(request) else search_request.read_search
-        return read(request)
+        return read(request, self._reading)
 
     def read_window(self, request: Request) -> tuple[int, int] | None:
         """(offset, size) of a request that :meth:`read_search` has a reason for, None where they cannot be read."""
@@ -114,11 +140,11 @@ class Elasticsearch(Dialect):
         found = _read_all(body, spans)
         if callable(fields):
             hits = _hits(found, [None] * len(found), offset)
-            hits = [msgspec.structs.replace(hit, text=_call(fields, hit)) for hit in hits]
+            hits = [msgspec.structs.replace(hit, text=hit_text.called(fields, hit)) for hit in hits]
         else:
             texts = hit_text.texts(_readable(found), fields, search.fields)
             hits = _hits(found, texts, offset)
-        return Answer(body, tuple(hits), tuple(spans), undo, reason)
+        return Answer(body, tuple(hits), tuple(spans), undo, reason, _ubi_query_id(body, spans))
 
     def write_hits(self, answer: Answer, order: Sequence[int]) -> bytes:
         """Upstream's bytes with the hits ``order`` and nothing else, and without what was added for the model.
@@ -133,6 +159,18 @@ class Elasticsearch(Dialect):
 
 def _is_template(request: Request) -> bool:
     return search_request.route(request.method, request.target) == "template"
+
+
+def _ubi_query_id(body: bytes, hits: Sequence[tuple[int, int]]) -> str | None:
+    """``ext.ubi.query_id`` of an answer: OpenSearch's UBI plugin gives it to every search that asks for it."""
+    first, last = (hits[0][0], hits[-1][1]) if hits else (0, 0)
+    if b'"ubi"' not in body[last:] and b'"ubi"' not in body[:first]:
+        return None
+    try:
+        found = search_request.dig(_DECODE_EXT(body).ext, "ubi", "query_id")
+    except json_spans.REFUSED:
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _read_all(body: bytes, spans: Sequence[tuple[int, int]]) -> list[_Hit]:
@@ -192,13 +230,3 @@ def _readable(found: Sequence[_Shown]) -> list[Any]:
         one.source if one.source is not None else hit_text.stand_in(one.fields, one.highlight, one.inner_hits)
         for one in found
     ]
-
-
-def _call(read: Callable[[Hit], str | None], hit: Hit) -> str | None:
-    try:
-        text = read(hit)
-    except Exception as error:
-        raise RerankFault(f"fields={read!r} failed on {hit!r}: {error!r}") from error
-    if text is not None and not isinstance(text, str):
-        raise RerankFault(f"fields={read!r} gave {type(text).__name__} for {hit!r}, not a text or None")
-    return text if text and not text.isspace() else None

@@ -17,7 +17,8 @@ from functools import lru_cache
 from string import Formatter
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, RerankFault
+from ..ranking import Hit
 from ..settings import FieldsSetting
 
 Leaf = Callable[[Any], str | None]
@@ -227,6 +228,20 @@ def texts(sources: Sequence[Any], fields: FieldsSetting, searched: tuple[str, ..
         return formatted_texts(sources, fields)
     names = names_of(fields)
     return searched_texts(sources, searched) if names is None else named_texts(sources, names)
+
+
+def called(read: Callable[[Hit], str | None], hit: Hit) -> str | None:
+    """The text that the user's own function reads of a hit.
+
+    :raises RerankFault: it failed, or gave no text.
+    """
+    try:
+        text = read(hit)
+    except Exception as error:
+        raise RerankFault(f"fields={read!r} failed on {hit!r}: {error!r}") from error
+    if text is not None and not isinstance(text, str):
+        raise RerankFault(f"fields={read!r} gave {type(text).__name__} for {hit!r}, not a text or None")
+    return text if text and not text.isspace() else None
 
 
 def stand_in(fields: Any, highlight: Any, inner_hits: Any) -> Any:

@@ -2,8 +2,9 @@
 
 One table says how each clause is read. A reader yields what it finds in the order of the body: a :class:`Text`, a
 :class:`Field`, or a :class:`Sub`, a part that another reader reads. The walk keeps its own stack, so nesting costs no
-recursion. Clauses that are not in the table (``term``, ``range``, ``geo_distance`` …) hold no text; unknown shapes
-are passed over, as upstream will refuse them itself.
+recursion. Clauses that are not in the table hold no text: filters (``range``, ``geo_distance`` …), and those that name
+terms as the index has them, not as somebody typed them (``term``, ``prefix``, ``fuzzy``, ``span_near`` …). Unknown
+shapes are passed over, as upstream will refuse them itself.
 
 https://www.elastic.co/docs/reference/query-languages/querydsl
 https://docs.opensearch.org/latest/query-dsl/
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 from . import lucene
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_PLACEHOLDER = re.compile(r"\s*\$\{[^{}]*\}\s*")  # of OpenSearch's template clause: a request processor fills it in
 
 
 class Text(NamedTuple):
@@ -82,7 +84,7 @@ class QueryText:
         return self.everything > 0 and not self.others and not self.texts
 
     def add(self, part: Part) -> None:
-        if isinstance(part, Text) and part.text.strip():
+        if isinstance(part, Text) and part.text.strip() and not _PLACEHOLDER.fullmatch(part.text):
             _append(self.texts, clean(part.text))
         elif isinstance(part, Field):
             _append(self.fields, clean(part.name.partition("^")[0]))
@@ -210,8 +212,9 @@ def _more_like_this(spec: Any) -> Iterator[Part]:
 def _syntax(simple: bool) -> Reader:
     def reader(spec: Any) -> Iterator[Part]:
         spec = _object(spec)
+        literal = str(spec.get("flags") or "").upper() == "NONE" if simple else spec.get("escape") in (True, "true")
         for text in (part.text for part in _texts(spec.get("query")) if isinstance(part, Text)):
-            yield from _words(text, spec, simple)
+            yield from _plain_words(text, spec) if literal else _words(text, spec, simple)
 
     return reader
 
@@ -227,6 +230,12 @@ def _words(text: str, spec: dict[str, Any], simple: bool) -> Iterator[Part]:
     yield Text(found.text)
 
 
+def _plain_words(text: str, spec: dict[str, Any]) -> Iterator[Part]:
+    """Without any syntax: it is switched off, or escaped by upstream."""
+    yield from _fields(spec.get("fields") or spec.get("default_field"))
+    yield Text(text)
+
+
 def _wrapper(spec: Any) -> Iterator[Part]:
     try:
         inner = json.loads(base64.b64decode(_object(spec).get("query", ""), validate=True))
@@ -238,8 +247,14 @@ def _wrapper(spec: Any) -> Iterator[Part]:
 def _knn(spec: Any) -> Iterator[Part]:
     """A knn search, clause, or retriever: ES names its field inside, OpenSearch around."""
     for one in _list(spec):
-        built = _object(_object(_object(one).get("query_vector_builder")).get("text_embedding")).get("model_text")
-        yield Sub(_texts, built) if built else Other()
+        builder = _object(one).get("query_vector_builder")
+        yield Sub(_builder, builder) if builder else Other()
+
+
+def _inputs(spec: Any) -> Iterator[Part]:
+    """Texts, bare or as ``{"type": "text", "value": …}``; images are passed over."""
+    for one in _list(spec):
+        yield from _texts(one.get("value") if isinstance(one, dict) and one.get("type") == "text" else one)
 
 
 def _interval_fields(spec: Any) -> Iterator[Part]:
@@ -309,26 +324,27 @@ def _sub_searches(spec: Any) -> Iterator[Part]:
 
 
 _MATCH = _under_field("query")
+_builder = _by_key({"text_embedding": _by_key({"model_text": _texts}), "embedding": _by_key({"input": _inputs})})
 _RULES = _by_key({"intervals": _rules})
 _interval = _by_key(
     {
-        "match": _by_key({"query": _texts}),
-        "fuzzy": _by_key({"term": _texts}),
+        "match": _by_key({"query": _texts, "use_field": _fields}),
+        "fuzzy": _by_key({"term": _texts, "use_field": _fields}),
         "all_of": _RULES,
         "any_of": _RULES,
     }
 )
 _QUERY = _scored("query")
 _ORGANIC = _scored("organic")
-_IN_COMPOUND = _by_key(
-    {"query": _plain_query, "retriever": _retrievers, "retrievers": _retrievers, "rescore": _rescore},
-)
+_MANY = dict.fromkeys(("retriever", "retrievers"), _retrievers)
+_IN_COMPOUND = _by_key({"query": _plain_query, **_MANY, "rescore": _rescore, "query_vector_builder": _builder})
 
 CLAUSES: dict[str, Reader] = {
     "match": _MATCH,
     "match_phrase": _MATCH,
     "match_phrase_prefix": _MATCH,
     "match_bool_prefix": _MATCH,
+    "common": _MATCH,
     "multi_match": _many_fields,
     "combined_fields": _many_fields,
     "query_string": _syntax(simple=False),
@@ -355,6 +371,8 @@ CLAUSES: dict[str, Reader] = {
     "text_expansion": _under_field("model_text", searched=False),
     "neural": _under_field("query_text", searched=False),
     "neural_sparse": _under_field("query_text", searched=False),
+    "agentic": _by_key({"query_fields": _fields, "query_text": _texts}),
+    "template": _clauses,
     "knn": _knn,
     "wrapper": _wrapper,
 }
@@ -363,8 +381,8 @@ RETRIEVERS: dict[str, Reader] = {
     "knn": _knn,
     "text_similarity_reranker": _reranked,
 }
-"""Those that differ from the rest (``standard rrf linear rule pinned rescorer`` …), which hold a query, a retriever,
-or several."""
+"""Those that differ from the rest (``standard rrf linear rule pinned rescorer diversify`` …), which hold a query, a
+retriever, or several."""
 
 _body = _by_key(
     {

@@ -23,6 +23,7 @@ from ..messages import Request
 from ..ranking import Search
 from . import query_text
 from .filter_path import FilterPath
+from .reading import AS_USUAL, Reading
 
 DEFAULT_SIZE = 10
 RANKED_BY = ("query", "retriever", "knn", "sub_searches")
@@ -97,6 +98,7 @@ class Asked:
     """A request on a search's path, read as far as a reason needs."""
 
     request: Request
+    reading: Reading = AS_USUAL
     params: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -157,7 +159,10 @@ class Asked:
 
     @cached_property
     def own_text(self) -> str | None:
-        """The text that the request names itself, for UBI or for OpenSearch's rerank processor."""
+        """The text that the user's own function reads, or that the request names itself, for UBI or for OpenSearch's
+        rerank processor."""
+        if (own := self.reading.text(self.request)) is not None:
+            return own
         if (ext := self.body.get("ext")) is None:
             return None
         ubi, context = dig(ext, "ubi"), dig(ext, "rerank", "query_context")
@@ -340,7 +345,7 @@ REASONS: tuple[tuple[str, Callable[[Asked], Any]], ...] = (
     ("sorted", _sorted),
     ("collapse", lambda asked: asked.has("collapse") or _in_retriever(asked, "collapse")),
     ("profile", lambda asked: asked.flag("profile")),
-    ("explain", lambda asked: asked.flag("explain")),
+    ("explain", lambda asked: not asked.reading.explain and asked.flag("explain")),
     ("size-zero", lambda asked: asked.window[1] == 0),
     # beyond-depth comes here: the pipeline knows the depth
     ("suggest-only", lambda asked: _only(asked, "suggest")),
@@ -353,9 +358,12 @@ AFTER_DEPTH = frozenset({"suggest-only", "aggregations-only", "match-all", "no-q
 """The reasons that ``beyond-depth`` comes before."""
 
 
-def read_search(request: Request) -> Search | str:
-    """The search, or why it is left alone."""
-    asked = Asked(request)
+def read_search(request: Request, reading: Reading = AS_USUAL) -> Search | str:
+    """The search, or why it is left alone.
+
+    :raises RerankFault: the user's own function failed.
+    """
+    asked = Asked(request, reading)
     reason = next((word for word, applies in REASONS if applies(asked)), None)
     return _search(asked) if reason is None else reason
 

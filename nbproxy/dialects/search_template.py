@@ -22,6 +22,7 @@ from ..ranking import Search
 from ..settings import FieldsSetting
 from . import json_spans, mustache, search_request, splice, widening
 from .base import Unreadable, Widened
+from .reading import AS_USUAL, Reading
 from .search_request import Malformed
 
 QUERY = (
@@ -152,13 +153,17 @@ def read(request: Request) -> Template:
     return Template(request, spec, None if made is None else made.encode("utf-8", "surrogatepass"))
 
 
-def read_search(request: Request) -> Search | str:
-    """The search that the template makes, or why it is left alone."""
+def read_search(request: Request, reading: Reading = AS_USUAL) -> Search | str:
+    """The search that the template makes, or why it is left alone.
+
+    :raises RerankFault: the user's own function failed; it gets the client's request, not what the template makes.
+    """
     try:
         template = read(request)
     except Malformed:
         return "malformed"
-    found = search_request.read_search(template.search)
+    own = Reading(lambda _: reading.text(request), reading.explain)
+    found = search_request.read_search(template.search, own)
     if isinstance(found, Search) and found.offset and _place(template) == "nowhere":
         return "no-query"
     return found

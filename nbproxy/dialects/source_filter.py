@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -97,6 +97,11 @@ class SourceFilter:
             return False
         return (not self.includes or Patterns(self.includes).accepts(name)) and not self.hides(name)
 
+    def shows_text(self, name: str) -> bool:
+        """Whether the text of the field ``name`` is seen, which its parent has where it is a sub-field of that."""
+        parent = name.rpartition(".")[0]
+        return self.shows(name) and not (parent and self.includes and not Patterns(self.includes).accepts(parent))
+
     def hides(self, name: str) -> bool:
         """Whether the excludes take out the field ``name`` or some of what may be below it."""
         return Patterns(self.excludes).reaches(name)
@@ -147,6 +152,11 @@ def _from_body(value: Any) -> SourceFilter:
     return SourceFilter(True, _names(includes or ()), _names(excludes or ()), "body", rest)
 
 
+def _parents(names: Sequence[str]) -> tuple[str, ...]:
+    """A sub-field counts as its parent."""
+    return tuple(name.rpartition(".")[0] or name for name in names)
+
+
 def _with_names(filter_: SourceFilter, names: Sequence[str]) -> SourceFilter:
     """``filter_`` widened so that ``names`` are seen."""
     kept = tuple(one for one in filter_.excludes if not _meets(one, names))
@@ -172,12 +182,11 @@ def widened(
     if filter_.whole:
         return None
     if named is not None:
-        wanted = tuple(name.rpartition(".")[0] or name for name in named)  # a sub-field counts as its parent
-        return None if all(map(filter_.shows, named)) else _with_names(filter_, wanted)
+        return None if all(map(filter_.shows_text, named)) else _with_names(filter_, _parents(named))
     if everything or not searched:
         return replace(filter_, show=True, includes=(), excludes=())
     if all(map(filter_.shows, searched)):
-        return None
+        return None if all(map(filter_.shows_text, searched)) else _with_names(filter_, _parents(searched))
     # Whether any hit has the searched fields is not known yet, and where none has, all strings are read (contract §3).
     # What the client excludes for size (vectors) stays out, as long as the searched fields are not meant.
     return replace(_with_names(filter_, searched), includes=())
@@ -226,6 +235,12 @@ class Undo:
     def _sift(self) -> _Sift:
         """One for all hits of an answer: it remembers which paths it has looked up."""
         return _Sift(Patterns(self.shown.includes or ("*",)), Patterns(self.shown.excludes), not self.pretty)
+
+
+def sieve(shown: SourceFilter) -> Callable[[bytes], bytes]:
+    """From an object's text to that of what ``shown`` shows of it; white space stays as it was."""
+    sift = _Sift(Patterns(shown.includes or ("*",)), Patterns(shown.excludes), False)
+    return lambda text: sift.object(text, "", False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ S = Search("red")
 
 
 def test_names() -> None:
-    assert find(None) == find("elasticsearch") == find("opensearch") == (DIALECTS["elasticsearch"],)
+    assert find("elasticsearch") == find("opensearch") == (DIALECTS["elasticsearch"],)
+    assert find(None)[0] is DIALECTS["elasticsearch"]
     assert find(ES) == (ES,)
     with pytest.raises(ConfigError, match="'elasticsearch', 'opensearch'"):
         find("solr?")

@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbproxy.dialects import query_text
+from nbproxy.dialects import Elasticsearch, query_text
+from nbproxy.messages import Request
+from nbproxy.ranking import Search
+
+from . import documented
 
 
 def m(text: str, field: str = "body") -> dict[str, Any]:
@@ -126,3 +130,28 @@ ANYTHING = st.recursive(
 def test_random_bodies_never_raise(body: dict[str, Any]) -> None:
     found = query_text.read(body)
     assert len(found.texts) == len(set(found.texts))
+
+
+@pytest.mark.parametrize(("name", "body", "text", "fields"), documented.ALL)
+def test_documented_shapes(name: str, body: Any, text: str | None, fields: tuple[str, ...]) -> None:
+    found = Elasticsearch().read_search(Request("POST", "/house/_search", body=json.dumps(body).encode()))
+    if text is None:
+        assert found in ("no-query", "match-all")
+    else:
+        assert isinstance(found, Search)
+        assert (found.query, found.fields) == (text, fields)
+
+
+@pytest.mark.parametrize(("params", "text", "fields"), documented.URLS)
+def test_documented_urls(params: str, text: str | None, fields: tuple[str, ...]) -> None:
+    found = Elasticsearch().read_search(Request("GET", f"/house/_search?{params}"))
+    if text is None:
+        assert found in ("no-query", "match-all")
+    else:
+        assert isinstance(found, Search)
+        assert (found.query, found.fields) == (text, fields)
+
+
+def test_every_clause_and_retriever_is_documented() -> None:
+    named = {name for name, *_ in documented.ALL}
+    assert set(query_text.CLAUSES) | set(query_text.RETRIEVERS) <= named

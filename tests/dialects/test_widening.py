@@ -79,6 +79,9 @@ SOURCES: list[tuple[Any, FieldsSetting, Any]] = [
     (["n", "title"], "{title}", ...),
     ({"excludes": ["title", "e"]}, "title", {"excludes": ["e"]}),
     ({"excludes": ["e"]}, lambda hit: "x", True),
+    (["title.english"], "title.english", {"includes": ["title.english", "title"]}),  # a sub-field is its parent's text
+    (["title"], "title.english", ...),
+    ({"excludes": ["meta.tags"]}, "meta.lang", ...),
     ([], None, ...),
 ]
 
@@ -93,6 +96,11 @@ def test_sources(asked: Any, fields: FieldsSetting, expected: Any) -> None:
 def test_a_query_that_names_no_field_needs_all_of_it() -> None:
     body = b'{"query":{"multi_match":{"query":"red"}},"size":50,"_source":{"excludes":["e"]}}'
     assert widen("/_search", body)[1].endswith(b'"_source":true}')
+
+
+def test_a_searched_sub_field_needs_its_parent() -> None:
+    body = b'{"query":{"match":{"title.english":"red"}},"size":50,"_source":["title.english"]}'
+    assert widen("/_search", body)[1].endswith(b'"_source":{"includes": ["title.english", "title"]}}')
 
 
 URLS = [
