@@ -39,7 +39,7 @@ class Engine:
     """A running engine.
 
     :ivar url: its address, no trailing slash.
-    :ivar collection: what it has indexed, in the index ``household``.
+    :ivar collection: what it has indexed, in the index ``household`` or the one that :func:`started` was given.
     """
 
     url: str
@@ -108,11 +108,19 @@ def demo_engine() -> Engine:
 
 
 def _started() -> Engine:
-    collection = datasets.load(INDEX)
+    return started(datasets.load(INDEX))
+
+
+def started(collection: Collection, index: str = INDEX) -> Engine:
+    """An engine of one's own, beside that of :func:`demo_engine`; :meth:`Engine.close` ends it.
+
+    :param collection: what is indexed; all fields of its documents but ``doc_id``, which is their id.
+    :raises MissingExtra, UpstreamFault: as :func:`demo_engine`.
+    """
     # Japanese analysis is left out: its dictionary would be nine tenths of the time that the start takes.
     process, url = _launch([_binary(), "--addr", "127.0.0.1:0", "--no-ja", "--parent-pid", str(os.getpid())])
     try:
-        _fill(url, collection)
+        _fill(url, collection, index)
     except BaseException:
         _end(process)
         raise
@@ -199,9 +207,9 @@ def _close_pipes(process: subprocess.Popen[bytes]) -> None:
 # -- its index
 
 
-def _fill(url: str, collection: Collection) -> None:
+def _fill(url: str, collection: Collection, index: str = INDEX) -> None:
     """All documents by one bulk request: osmem-server's scores depend on how documents were sent, so always alike."""
-    answer = _ask(url, "POST", f"/{INDEX}/_bulk?refresh=true", b"".join(_bulk(collection)))
+    answer = _ask(url, "POST", f"/{index}/_bulk?refresh=true", b"".join(_bulk(collection)))
     if answer.get("errors") is not False:
         refused = next((item for item in answer.get("items", ()) if "error" in item.get("index", {})), answer)
         raise UpstreamFault(f"the demo engine refused documents: {json.dumps(refused)[:400]}")

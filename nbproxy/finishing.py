@@ -112,8 +112,8 @@ def _redacted(exchange: Exchange, redact: Redact, report: OnError) -> Exchange:
 def _without_sources(ranking: Ranking) -> Ranking:
     if all(hit.source is None for hit in ranking.hits):
         return ranking
-    return replace(ranking, hits=tuple(replace(hit, source=None) for hit in ranking.hits))
+    return replace(ranking, hits=tuple(replaced(hit, source=None) for hit in ranking.hits))
 
 
 def _without_texts(ranking: Ranking) -> Ranking:
-    return replace(ranking, hits=tuple(replace(hit, text=None, source=None) for hit in ranking.hits))
+    return replace(ranking, hits=tuple(replaced(hit, text=None, source=None) for hit in ranking.hits))

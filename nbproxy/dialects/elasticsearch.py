@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -17,14 +16,27 @@ from .base import Answer, Dialect, Part, Unreadable, Widened
 from .reading import Reading
 
 
-class _Hit(msgspec.Struct, gc=False):
-    index: Any = msgspec.field(default=None, name="_index")
-    id: Any = msgspec.field(default=None, name="_id")
-    score: Any = msgspec.field(default=None, name="_score")
+class _Shown(msgspec.Struct, gc=False):
+    """What a hit's text is read from."""
+
     source: Any = msgspec.field(default=None, name="_source")
     fields: Any = None
     highlight: Any = None
     inner_hits: Any = None
+
+
+class _Hit(_Shown, gc=False):
+    index: str | None = msgspec.field(default=None, name="_index")
+    id: str | None = msgspec.field(default=None, name="_id")
+    score: float | None = msgspec.field(default=None, name="_score")
+
+
+class _AnyHit(_Shown, gc=False):
+    """A hit whose index, id or score may be of a type that they should not have."""
+
+    index: Any = msgspec.field(default=None, name="_index")
+    id: Any = msgspec.field(default=None, name="_id")
+    score: Any = msgspec.field(default=None, name="_score")
 
 
 class _Extended(msgspec.Struct, gc=False):
@@ -40,7 +52,7 @@ class _Answer(msgspec.Struct, gc=False):
 
 
 _DECODE_EXT: Callable[[bytes], _Extended] = msgspec.json.Decoder(_Extended).decode
-_DECODE: Callable[[bytes], _Hit] = msgspec.json.Decoder(_Hit).decode
+_DECODE: Callable[[bytes], _AnyHit] = msgspec.json.Decoder(_AnyHit).decode
 _DECODE_ALL: Callable[[bytes], _Answer] = msgspec.json.Decoder(_Answer).decode
 
 
@@ -127,12 +139,12 @@ class Elasticsearch(Dialect):
         spans = splice.hit_spans(body)
         found = _read_all(body, spans)
         if callable(fields):
-            hits = [_hit(one, offset + i + 1, None) for i, one in enumerate(found)]
-            hits = [replace(hit, text=hit_text.called(fields, hit)) for hit in hits]
+            hits = _hits(found, [None] * len(found), offset)
+            hits = [msgspec.structs.replace(hit, text=hit_text.called(fields, hit)) for hit in hits]
         else:
-            texts = hit_text.texts([_readable(one) for one in found], fields, search.fields)
-            hits = [_hit(one, offset + i + 1, texts[i]) for i, one in enumerate(found)]
-        return Answer(body, tuple(hits), tuple(spans), undo, reason, _ubi_query_id(body))
+            texts = hit_text.texts(_readable(found), fields, search.fields)
+            hits = _hits(found, texts, offset)
+        return Answer(body, tuple(hits), tuple(spans), undo, reason, _ubi_query_id(body, spans))
 
     def write_hits(self, answer: Answer, order: Sequence[int]) -> bytes:
         """Upstream's bytes with the hits ``order`` and nothing else, and without what was added for the model.
@@ -149,9 +161,10 @@ def _is_template(request: Request) -> bool:
     return search_request.route(request.method, request.target) == "template"
 
 
-def _ubi_query_id(body: bytes) -> str | None:
+def _ubi_query_id(body: bytes, hits: Sequence[tuple[int, int]]) -> str | None:
     """``ext.ubi.query_id`` of an answer: OpenSearch's UBI plugin gives it to every search that asks for it."""
-    if b'"ubi"' not in body:
+    first, last = (hits[0][0], hits[-1][1]) if hits else (0, 0)
+    if b'"ubi"' not in body[last:] and b'"ubi"' not in body[:first]:
         return None
     try:
         found = search_request.dig(_DECODE_EXT(body).ext, "ubi", "query_id")
@@ -172,29 +185,33 @@ def _read(text: bytes) -> _Hit:
     if text[:1] != b"{":
         raise Unreadable("a hit that is no object")
     try:
-        return _DECODE(text)
+        return _typed(_DECODE(text))
     except json_spans.REFUSED:  # lone surrogates, 1e400, integers of 5,000 digits, 3,000 levels
-        return msgspec.convert(json_hits.lenient(text), _Hit)
+        return _typed(msgspec.convert(json_hits.lenient(text), _AnyHit))
 
 
-def _hit(found: _Hit, rank: int, text: str | None) -> Hit:
-    index, doc_id, score = found.index, found.id, found.score
-    return Hit(
-        index if type(index) is str else None,
-        doc_id if type(doc_id) is str else None,
-        rank,
-        score if type(score) is float else _whole(score),
-        text,
-        found.source,
-    )
+def _typed(found: _AnyHit) -> _Hit:
+    index, doc_id = (value if isinstance(value, str) else None for value in (found.index, found.id))
+    shown = (found.source, found.fields, found.highlight, found.inner_hits)
+    return _Hit(*shown, index, doc_id, _score(found.score))
 
 
-def _whole(score: Any) -> float | None:
-    return float(score) if type(score) is int and abs(score) < 2**63 else None
+def _score(value: Any) -> float | None:
+    if type(value) is float:
+        return value
+    return float(value) if type(value) is int and abs(value) < 2**63 else None
 
 
-def _readable(found: _Hit) -> Any:
-    """What a hit's text is read from."""
-    if found.source is not None:
-        return found.source
-    return hit_text.stand_in(found.fields, found.highlight, found.inner_hits)
+def _hits(found: Sequence[_Hit], texts: Sequence[str | None], offset: int) -> list[Hit]:
+    return [
+        Hit(one.index, one.id, rank, one.score, text, one.source)
+        for rank, (one, text) in enumerate(zip(found, texts, strict=True), offset + 1)
+    ]
+
+
+def _readable(found: Sequence[_Shown]) -> list[Any]:
+    """What each hit's text is read from."""
+    return [
+        one.source if one.source is not None else hit_text.stand_in(one.fields, one.highlight, one.inner_hits)
+        for one in found
+    ]

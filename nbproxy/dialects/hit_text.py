@@ -102,19 +102,22 @@ class Paths:
                 stack += [(path, item) for item in reversed(value)]
         return out
 
-    def strings(self, source: Any) -> list[str]:
-        """:meth:`leaves`, strings only, quickly where all of these fields are at the top."""
-        if not self.flat or type(source) is not dict:
+    def texts(self, sources: Sequence[Any]) -> list[str | None]:
+        """The text of each source, of strings only, quickly where all of these fields are at the top."""
+        if not self.flat:
+            return [_join(self.leaves(source)) for source in sources]
+        if len(self.exact) == 1 and set(map(type, sources)) == {dict}:
+            (name,) = self.exact
+            values = [source.get(name) for source in sources]
+            return [value if type(value) is str and value and not value.isspace() else _of(value) for value in values]
+        return [_join(self._strings(source)) for source in sources]
+
+    def _strings(self, source: Any) -> list[str]:
+        """:meth:`leaves`, strings only, for fields that are all at the top."""
+        if type(source) is not dict:
             return self.leaves(source)
-        out: list[str] = []
         exact = self.exact
-        for key, value in source.items():
-            if key in exact:
-                if type(value) is str and value and not value.isspace():
-                    out.append(value)
-                else:
-                    strings((value,), out)
-        return out
+        return strings((value for key, value in source.items() if key in exact), [])
 
     def _children(self, path: str, value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         prefix = path + "." if path else ""
@@ -147,14 +150,19 @@ def _join(parts: list[str]) -> str | None:
     return "\n".join(parts) if parts else None
 
 
+def _of(value: Any) -> str | None:
+    """The text of one value, strings only."""
+    return _join(strings((value,), []))
+
+
 def searched_texts(sources: Sequence[Any], searched: tuple[str, ...]) -> list[str | None]:
     """The texts under the fields that the query searched; where no hit has any there, all string leaves."""
     if searched:
         found = paths(tuple(resolve(name, sources) for name in searched))
-        texts = [_join(found.strings(source)) for source in sources]
+        texts = found.texts(sources)
         if any(text is not None for text in texts):
             return texts
-    return [_join(strings((source,), [])) for source in sources]
+    return [_join(strings(source.values() if type(source) is dict else (source,), [])) for source in sources]
 
 
 def named_texts(sources: Sequence[Any], names: Sequence[str]) -> list[str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -129,7 +129,11 @@ def read(
             zip(indices, ids, scores, texts, documents, strict=True), offset + 1
         )
     )
-    return tuple(replace(hit, text=hit_text.called(fields, hit)) for hit in hits) if callable(fields) else hits
+    return (
+        tuple(msgspec.structs.replace(hit, text=hit_text.called(fields, hit)) for hit in hits)
+        if callable(fields)
+        else hits
+    )
 
 
 def _values(body: bytes, found: Spans) -> list[Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -116,7 +116,39 @@ def members(text: bytes) -> list[Member]:
         values = _OBJECT(text)
     except REFUSED:
         return scan_members(text)
-    return _walk(text, values) or scan_members(text)
+    return _compact(text, values) or _walk(text, values) or scan_members(text)
+
+
+def pieces(text: bytes) -> dict[str, bytes] | None:
+    """Key and value of each member as they stand in the object ``text``; None: it has white space around them, escapes
+    in a key, a repeated key, or is no object."""
+    try:
+        found = _pieces(_OBJECT(text))
+    except REFUSED:
+        return None
+    return found if together(found) == text else None
+
+
+def together(found: dict[str, bytes]) -> bytes:
+    """The object of these :func:`pieces`."""
+    return b"{%b}" % b",".join(found.values())
+
+
+def _pieces(values: dict[str, msgspec.Raw]) -> dict[str, bytes]:
+    return {key: b'"%b":%b' % (key.encode(), value) for key, value in values.items()}
+
+
+def _compact(text: bytes, values: dict[str, msgspec.Raw]) -> list[Member] | None:
+    """The quick way where :func:`pieces` are found: put together again, they are the object."""
+    found = _pieces(values)
+    if together(found) != text:
+        return None
+    out, at = [], 1
+    for key, piece in found.items():
+        end = at + len(piece)
+        out.append(Member(key, at, end - len(values[key]), end))
+        at = end + 1
+    return out
 
 
 def _walk(text: bytes, values: dict[str, msgspec.Raw]) -> list[Member] | None:
@@ -152,18 +184,39 @@ def items(text: bytes) -> list[tuple[int, int]]:
         values: list[msgspec.Raw] | None = _ARRAY(text)
     except REFUSED:
         values = None
-    return _scan_items(text, start) if values is None else place(text, start, [bytes(value) for value in values])
+    return _scan_items(text, start) if values is None else place(text, start, values)
 
 
-def place(text: bytes, at: int, values: list[bytes]) -> list[tuple[int, int]]:
+def place(text: bytes, at: int, values: Sequence[msgspec.Raw]) -> list[tuple[int, int]]:
     """Where ``values``, the items of an array whose first is at ``at``, lie."""
+    lengths = list(map(len, values))
+    separator = _separator(text, at + lengths[0]) if lengths else b""
+    if text.startswith(separator.join(values), at):  # nearly always: one comparison for all of them
+        return _in_steps(at, lengths, len(separator))
+    return _one_by_one(text, at, values)
+
+
+def _separator(text: bytes, at: int) -> bytes:
+    found = _COMMA.match(text, at)
+    return found[0] if found else b""
+
+
+def _in_steps(at: int, lengths: list[int], between: int) -> list[tuple[int, int]]:
     out: list[tuple[int, int]] = []
-    for value in values:
+    for length in lengths:
+        out.append((at, at + length))
+        at += length + between
+    return out
+
+
+def _one_by_one(text: bytes, at: int, values: Sequence[msgspec.Raw]) -> list[tuple[int, int]]:
+    out: list[tuple[int, int]] = []
+    for value in map(bytes, values):
         if not text.startswith(value, at):
             raise Unreadable(f"another value at byte {at}: a repeated key?")
         end = at + len(value)
         out.append((at, end))
-        at = end + 1 if text.startswith(b",{", end) else after_comma(text, end) or end
+        at = after_comma(text, end) or end
     return out
 
 

@@ -13,9 +13,11 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 from urllib.parse import unquote
+
+import msgspec
 
 from ..messages import Request
 from ..ranking import Search
@@ -57,6 +59,7 @@ class Malformed(Exception):
     """A body or a window that upstream will refuse."""
 
 
+@lru_cache(maxsize=1024)
 def route(method: str, target: str) -> Kind | None:
     """Which kind of search this is, None for everything else."""
     path = target.partition("?")[0]
@@ -73,6 +76,7 @@ def _fits(shape: Sequence[str], segments: Sequence[str]) -> bool:
     )
 
 
+@lru_cache(maxsize=1024)
 def index_of(target: str) -> str | None:
     """The path's index expression as written."""
     segments = [segment for segment in target.partition("?")[0].split("/") if segment]
@@ -175,6 +179,11 @@ def parse(text: bytes) -> dict[str, Any]:
 
     :raises Malformed: it would not.
     """
+    body = _as_written(text)
+    return body if isinstance(body, dict) else _strictly(text)
+
+
+def _strictly(text: bytes) -> dict[str, Any]:
     try:
         body = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_integer)
     except (ValueError, RecursionError) as error:
@@ -182,6 +191,16 @@ def parse(text: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Malformed("not an object")
     return body
+
+
+def _as_written(text: bytes) -> Any:
+    """What is JSON as msgspec writes it, as clients' libraries do too: read many times faster, and if writing it gives
+    the same bytes, then it has no repeated key, and nothing that the two parsers read differently. None: it is not."""
+    try:
+        body = msgspec.json.decode(text)
+        return body if msgspec.json.encode(body) == text else None
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        return None
 
 
 def lenient(text: bytes) -> Any:

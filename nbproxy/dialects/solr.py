@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -107,7 +106,7 @@ class Solr(Dialect):
             for rank, (one, text) in enumerate(zip(found, texts, strict=True), offset + 1)
         ]
         if callable(fields):
-            hits = [replace(hit, text=hit_text.called(fields, hit)) for hit in hits]
+            hits = [msgspec.structs.replace(hit, text=hit_text.called(fields, hit)) for hit in hits]
         return Answer(body, tuple(hits), tuple(spans), undo)
 
     def _texts(

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from . import json_spans, splice
@@ -209,7 +210,7 @@ def to_params(filter_: SourceFilter) -> dict[str, str | None]:
     }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Undo:
     """How to take out of each hit what was added for the model.
 
@@ -224,12 +225,16 @@ class Undo:
         """The hit as the client would have got it."""
         if not self.shown.show:
             return splice.without_member(hit, "_source")
-        sift = _Sift(Patterns(self.shown.includes or ("*",)), Patterns(self.shown.excludes), not self.pretty)
         for member in reversed(json_spans.members(hit)):
             if member.key == "_source" and hit[member.start : member.start + 1] == b"{":
-                shown = sift.object(hit[member.start : member.end], "", False)
+                shown = self._sift.object(hit[member.start : member.end], "", False)
                 hit = hit[: member.start] + shown + hit[member.end :]
         return hit
+
+    @cached_property
+    def _sift(self) -> _Sift:
+        """One for all hits of an answer: it remembers which paths it has looked up."""
+        return _Sift(Patterns(self.shown.includes or ("*",)), Patterns(self.shown.excludes), not self.pretty)
 
 
 def sieve(shown: SourceFilter) -> Callable[[bytes], bytes]:

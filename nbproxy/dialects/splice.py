@@ -25,7 +25,8 @@ Path = tuple[str, str]  # of an array: the member of the answer's object, and th
 HITS: Path = ("hits", "hits")
 
 # One value that holds no more than one level. Only for text that msgspec has read already: it is not strict.
-_FLAT = re.compile(rb'(?:\{(?:[^"{}\[\]\\]++|"[^"\\]*+")*+\}|"[^"\\]*+"|[^"{}\[\]\\,\s]++)(?=\s*+[,}])')
+_FLAT_VALUE = rb'(?:\{(?:[^"{}\[\]\\]++|"[^"\\]*+")*+\}|"[^"\\]*+"|[^"{}\[\]\\,\s]++)'
+_FLAT = re.compile(_FLAT_VALUE + rb"(?=\s*+[,}])")
 _TAIL: Callable[[bytes], dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _MARK = secrets.token_hex(8)  # stands for what came before the tail; no answer can have such a key
 _MARKED = f'{{"{_MARK}":{{"{_MARK}":0'.encode()
@@ -39,6 +40,16 @@ def _decoder(path: Path) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(at).decode
 
 
+@lru_cache(maxsize=64)
+def _way(path: Path) -> re.Pattern[bytes]:
+    """From the start to the first item at ``path``, where all members before it are flat: nearly always."""
+    steps = [
+        rb'\s*+\{\s*+(?:"(?!%b")[^"\\]*+"\s*+:\s*+%b\s*+,\s*+)*+"%b"\s*+:' % (name, _FLAT_VALUE, name)
+        for name in (re.escape(one.encode()) for one in path)
+    ]
+    return re.compile(b"".join(steps) + rb"\s*+\[\s*+")
+
+
 def hit_spans(body: bytes, path: Path = HITS) -> list[tuple[int, int]]:
     """(start, end) of each item of the array at ``path``, in Elasticsearch's answers ``hits.hits``.
 
@@ -50,7 +61,7 @@ def hit_spans(body: bytes, path: Path = HITS) -> list[tuple[int, int]]:
         found = _decoder(path)(body).at.items
     except json_spans.REFUSED:
         return _scan(body, path)
-    return _locate(body, [bytes(raw) for raw in found], path)
+    return _locate(body, found, path)
 
 
 def _check_utf8(body: bytes) -> None:
@@ -60,10 +71,10 @@ def _check_utf8(body: bytes) -> None:
         raise Unreadable(f"not UTF-8 at byte {error.start}") from None
 
 
-def _locate(body: bytes, values: list[bytes], path: Path) -> list[tuple[int, int]]:
+def _locate(body: bytes, values: list[msgspec.Raw], path: Path) -> list[tuple[int, int]]:
     """``values`` are the last array at ``path``; they must also be the first, so that there is one only."""
-    array = _enter(body, _enter(body, 0, path[0]), path[1])
-    at = json_spans.opening(body, b"[", array)
+    flat = _way(path).match(body)
+    at = flat.end() if flat else json_spans.opening(body, b"[", _enter(body, _enter(body, 0, path[0]), path[1]))
     spans = json_spans.place(body, at, values)
     end = json_spans.closing(body, spans[-1][1] if spans else at)
     if body[end : end + 1] != b"]":
@@ -94,7 +105,7 @@ def _check_tail(tail: bytes, path: Path) -> None:
         raise Unreadable(f"repeated key: {'.'.join(path)}")
 
 
-def _scan(body: bytes, path: Path) -> list[tuple[int, int]]:
+def _scan(body: bytes, path: Path = HITS) -> list[tuple[int, int]]:
     """The slow way, for what msgspec refuses (lone surrogates, 3,000 levels) and for saying what is wrong."""
     start, end = _only(json_spans.scan_members(body), 0, path[0])
     start, end = _only(json_spans.members(body[start:end]), start, path[1])
@@ -151,6 +162,9 @@ def join(
 
 def without_member(text: bytes, key: str) -> bytes:
     """The object ``text`` without its members ``key`` and their commas."""
+    if (pieces := json_spans.pieces(text)) is not None:
+        pieces.pop(key, None)
+        return json_spans.together(pieces)
     every = json_spans.members(text)
     return keep_members(text, every, [(one, text[one.start : one.end]) for one in every if one.key != key])
 
@@ -181,9 +195,12 @@ def _key(text: bytes, member: Member) -> bytes:
     return text[member.at : member.start].rstrip(b" \t\r\n:")
 
 
-def set_members(text: bytes, values: Mapping[str, bytes]) -> bytes:
-    """The object ``text`` with members set: in their place where they are there, else at its start."""
-    found = json_spans.members(text)
+def set_members(text: bytes, values: Mapping[str, bytes], found: Sequence[Member] | None = None) -> bytes:
+    """The object ``text`` with members set: in their place where they are there, else at its start.
+
+    :param found: its members, where they are known.
+    """
+    found = json_spans.members(text) if found is None else found
     there = {member.key for member in found}
     for member in reversed(found):
         if member.key in values:

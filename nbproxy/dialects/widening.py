@@ -47,7 +47,7 @@ class Edits:
 
     def done(self) -> Request:
         """The request with the edits in it; the very same one where there are none."""
-        text = splice.set_members(self.text, self.in_body) if self.in_body else self.text
+        text = splice.set_members(self.text, self.in_body, self.members) if self.in_body else self.text
         if self.in_body and self.place == "source":
             self.in_url["source"] = text.decode("utf-8", "surrogatepass")
         target = splice.set_params(self.request.target, self.in_url) if self.in_url else None

@@ -14,7 +14,7 @@ from nbproxy.messages import Headers, Request
 from nbproxy.ranking import Search
 
 from . import __main__ as command
-from . import content, machine, peers
+from . import content, cranfield, machine, peers, splicing
 from .proxy import Proxy
 from .report import table
 
@@ -65,6 +65,31 @@ def test_a_proxy_of_its_own_process_runs_on_either_loop() -> None:
             assert proxy.end() == "bench"
             with pytest.raises(AttributeError):
                 proxy.ask(getattr, "nothing")
+
+
+@pytest.mark.parametrize("case", splicing.CASES, ids=lambda case: case.name)
+def test_what_is_spliced_is_what_was_asked_for(case: splicing.Case) -> None:
+    body, _, theirs = splicing.measured(case, rounds=0)
+    assert body.count(b'"_id"') == case.hits
+    assert abs(len(body) / case.hits / case.size - 1) < 0.2
+    assert set(theirs) == set(splicing.PEERS)
+
+
+@pytest.mark.shared
+@pytest.mark.model
+@pytest.mark.engine
+def test_cranfield_comes_out_the_same_whichever_way_it_is_measured(shared: Path) -> None:
+    found = cranfield.measured(shared / "data" / "cranfield", limit=20, small=True)
+    summary = found.evaluation.summary
+    assert list(summary.index) == [cranfield.ORIGINAL, cranfield.MODEL]
+    assert (summary["n_queries"] == 20).all()
+    assert summary["nDCG@10"].between(0.1, 0.9).all()
+    assert not found.evaluation.tests.empty
+
+
+def test_without_the_collection_cranfield_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="cranqrel"):
+        cranfield.measured(tmp_path / "cranfield")
 
 
 def test_tables_are_markdown() -> None:

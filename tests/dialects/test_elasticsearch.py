@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbproxy.dialects import DIALECTS, Dialect, Elasticsearch, Unreadable, find
+from nbproxy.dialects import DIALECTS, Dialect, Elasticsearch, Unreadable, find, splice
 from nbproxy.dialects.source_filter import SourceFilter, Undo
 from nbproxy.errors import ConfigError, RerankFault
 from nbproxy.ranking import Hit, Search
@@ -172,6 +172,26 @@ def test_any_order_and_cut_is_spliced_exactly(
     assert json.loads(written) == json.loads(write([hits[i] for i in order]))
     if order:
         assert written == write([hits[i] for i in order])
+
+
+PARTS = st.sampled_from(
+    ['"hits":{"hits":[{"_id":"1"}]}', '"hits":{"total":1,"hits":[{},{"a":"]}"}],"z":1}', '"hits":5', '"took":1',
+     '"s":"\\""', '"hits":{"hits":[],"hits":[]}', '"hits":{"x":{"hits":[]},"hits" : [ {} ]}',
+     '"h\\u0069ts":{"hits":[{}]}',     '"hits":{"h\\u0069ts":[{}],"hits":[{}]}', '"_shards":{"failures":[{"hits":1}]}',
+     '"hit":{"hits":[{}]}'],
+)  # fmt: skip
+
+
+@given(st.lists(PARTS, max_size=4), st.sampled_from([",", " ,\n"]))
+def test_the_quick_way_to_the_hits_finds_what_the_strict_one_finds(parts: list[str], comma: str) -> None:
+    body = ("{" + comma.join(parts) + "}").encode()
+    found: list[Any] = []
+    for read in (splice.hit_spans, splice._scan):
+        try:
+            found.append(read(body))
+        except Unreadable:
+            found.append(None)
+    assert found[0] == found[1]
 
 
 @given(st.binary(max_size=60))

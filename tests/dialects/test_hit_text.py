@@ -44,6 +44,14 @@ def test_hits_decide_together_which_fields_there_are() -> None:
     assert hit_text.texts([DOC, {"title": "only"}, {}], None, ("body",)) == ["B", None, None]
 
 
+def test_sources_of_every_kind() -> None:
+    sources = [{"body": "B"}, {"body": "\u00a0 "}, {"body": ["a", {"z": "b"}]}, {"body": 5}, {"body": ""}]
+    texts = ["B", None, "a\nb", None, None]
+    assert hit_text.texts(sources, None, ("body",)) == texts
+    assert hit_text.texts([*sources, [{"body": "in a list"}], None], None, ("body",)) == [*texts, "in a list", None]
+    assert hit_text.texts([*sources, "text"], None, ("body", "title")) == [*texts, None]
+
+
 SETTINGS: list[tuple[FieldsSetting, str | None]] = [
     ("title", "T"),
     (["body", "title"], "B\nT"),

@@ -29,6 +29,33 @@ def test_members_lie_where_they_say(value: dict[str, object], style: int) -> Non
         assert [json.loads(text[member.start : member.end]) for member in found] == list(value.values())
 
 
+KEYS = st.sampled_from(['"a"', '"b"', '"\\u0061"', '"é"', '"\\u00e9"', '""', '"a\\""', '"hits"'])
+LITERALS = st.sampled_from(
+    ["1", "-0.50", '"x"', '"},{\\""', '"é"', '"\\ud800"', "[]", '[{"a":1},{"a":1}]', '{"hits":[]}', "null"]
+)
+COMMAS = st.sampled_from([",", ", ", "\n,"])
+
+
+@given(st.lists(st.tuples(KEYS, LITERALS), max_size=4), COMMAS, st.sampled_from([":", " : "]))
+def test_the_quick_ways_find_what_the_strict_one_finds(pairs: list[tuple[str, str]], comma: str, colon: str) -> None:
+    text = ("{" + comma.join(key + colon + value for key, value in pairs) + "}").encode()
+    found = json_spans.scan_members(text)
+    assert json_spans.members(text) == found
+    pieces = json_spans.pieces(text)
+    if pieces is not None:
+        assert json_spans.together(pieces) == text
+        assert list(pieces) == [member.key for member in found]
+        assert list(pieces.values()) == [text[member.at : member.end] for member in found]
+
+
+@given(st.lists(st.tuples(LITERALS, COMMAS), max_size=4))
+def test_items_by_steps_lie_where_the_strict_scanner_finds_them(items: list[tuple[str, str]]) -> None:
+    text = "[" + "".join(value + comma for value, comma in items[:-1]) + "".join(value for value, _ in items[-1:]) + "]"
+    array = text.encode()
+    spans = json_spans.items(array)
+    assert [array[start:end].decode() for start, end in spans] == [value for value, _ in items]
+
+
 @given(st.lists(VALUES, max_size=5), st.integers(0, 2))
 def test_items_lie_where_they_say(value: list[object], style: int) -> None:
     text = encode(value, style)

@@ -194,3 +194,27 @@ def test_nothing_raises(body: dict[str, Any], params: str, junk: bytes) -> None:
         if isinstance(found, Search):
             ES.widen(asked, found, 50)
         ES.read_window(asked)
+
+
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "é", "\ud800"]), VALUE), max_size=3), st.booleans(), st.booleans())
+def test_bodies_are_read_alike_whoever_wrote_them(pairs: list[tuple[str, Any]], ascii_: bool, spaced: bool) -> None:
+    def literal(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=ascii_, separators=(", ", ": ") if spaced else (",", ":"))
+
+    text = "{" + ",".join(f"{literal(key)}:{literal(value)}" for key, value in pairs) + "}"
+    body = text.encode("utf-8", "surrogatepass")
+    try:
+        expected = repr(search_request._strictly(body))
+    except search_request.Malformed:
+        expected = "malformed"
+    try:
+        assert repr(search_request.parse(body)) == expected
+    except search_request.Malformed:
+        assert expected == "malformed"
