@@ -16,7 +16,7 @@ from . import datasets, dialects
 from ._version import __version__
 from .compare import Comparison, compare
 from .connected import connect
-from .dialects import Elasticsearch, JSONDialect
+from .dialects import Elasticsearch, JSONDialect, Solr
 from .errors import ConfigError, MissingExtra, NbproxyError, RerankFault, SessionClosed
 from .evaluate import Evaluation, evaluate
 from .exchange import Exchange
@@ -49,6 +49,7 @@ __all__ = [
     "Search",
     "Session",
     "SessionClosed",
+    "Solr",
     "Timeouts",
     "__version__",
     "as_reranker",

@@ -30,7 +30,7 @@ from .shadows import About
 _STALE = frozenset(
     [b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"last-modified", b"accept-ranges"]
 )
-_REFUSED = frozenset([400, 422])  # Typesense refuses a size by 422
+_REFUSED = frozenset([400, 414, 422, 431])  # 422: Typesense; a widened target may be too long
 _REQUEST_DROP = frozenset([b"expect", b"accept-encoding", b"content-encoding", b"transfer-encoding", b"content-length"])
 
 

@@ -24,6 +24,7 @@ SURFACE = [
     "Search",
     "Session",
     "SessionClosed",
+    "Solr",
     "Timeouts",
     "__version__",
     "as_reranker",
