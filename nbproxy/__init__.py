@@ -22,7 +22,7 @@ from .exchange import Exchange
 from .ranking import Hit, Reranker, Search
 from .recording import Recording, load
 from .registry import start
-from .rerankers import as_reranker, listwise
+from .rerankers import as_reranker, field, fuse, listwise, service
 from .session import Session
 from .settings import Limits, Timeouts
 
@@ -51,7 +51,10 @@ __all__ = [
     "connect",
     "datasets",
     "evaluate",
+    "field",
+    "fuse",
     "listwise",
     "load",
+    "service",
     "start",
 ]

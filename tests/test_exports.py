@@ -28,8 +28,11 @@ SURFACE = [
     "connect",
     "datasets",
     "evaluate",
+    "field",
+    "fuse",
     "listwise",
     "load",
+    "service",
     "start",
 ]
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 from .base import BaseReranker
 from .checked import checked_scores
 from .convert import ACCEPTED, as_reranker
+from .field import field
 from .functions import FunctionReranker, Listwise, listwise
+from .fusion import fuse
 from .original import Original
 from .packaged import packaged_minilm
+from .service import service
 
 __all__ = [
     "ACCEPTED",
@@ -21,6 +24,9 @@ __all__ = [
     "Original",
     "as_reranker",
     "checked_scores",
+    "field",
+    "fuse",
     "listwise",
     "packaged_minilm",
+    "service",
 ]

@@ -1,0 +1,175 @@
+"""Causal language models as cross-encoders: asked whether a document fits a query, by the weight of "yes" over "no".
+
+The template, the instruction and the way of asking are those that Qwen3-Reranker was trained with and its model card
+gives (https://huggingface.co/Qwen/Qwen3-Reranker-0.6B; Zhang et al., arXiv:2506.05176): the prompt ends where the
+answer begins, and the score is the softmax over the two answers' logits, which is the sigmoid of their difference.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError
+from .base import hex16
+from .folders import ModelFolder
+from .loading import Parts, libraries
+from .squash import Floats, scores_of
+from .transformer import TransformerReranker, batches
+
+INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
+TEMPLATE = """\
+<|im_start|>system
+Judge whether the Document meets the requirements based on the Query and the Instruct provided. \
+Note that the answer can only be "yes" or "no".<|im_end|>
+<|im_start|>user
+<Instruct>: {instruction}
+<Query>: {query}
+<Document>: {document}<|im_end|>
+<|im_start|>assistant
+<think>
+
+</think>
+
+"""
+LENGTH = 8_192  # the model card's; the model itself takes more
+_PLACE = re.compile(r"\{(instruction|query|document)\}")
+
+
+class CausalReranker(TransformerReranker):
+    """A causal language model (``…ForCausalLM``) that answers yes or no, such as Qwen3-Reranker.
+
+    Scores are those of the model card's code, and of sentence-transformers' ``CrossEncoder.predict`` with a sigmoid:
+    the probability of yes against no, from 0 to 1. No padding token is needed: inputs are padded on the right, behind
+    the token whose answer counts, which a causal model does not see.
+
+    A document that is too long is cut at its end, a query longer than half of ``max_length`` to that half before.
+
+    :param template: with ``{query}``, ``{document}`` and, if wanted, ``{instruction}``; None: Qwen3-Reranker's.
+    :param instruction: what is being looked for; None: Qwen3-Reranker's.
+    :param yes, no: the answers, each one token.
+    :raises ConfigError: there is no such model, the template lacks a place, or an answer is not one token.
+    """
+
+    kind = "causal-reranker"
+    auto_class = "AutoModelForCausalLM"
+
+    template, instruction, answers = TEMPLATE, INSTRUCTION, ("yes", "no")
+
+    def __init__(
+        self,
+        source: str | Path,
+        *,
+        template: str | None = None,
+        instruction: str | None = None,
+        yes: str = "yes",
+        no: str = "no",
+        name: str | None = None,
+        device: str | None = None,
+    ) -> None:
+        self.template = TEMPLATE if template is None else template
+        self.instruction = INSTRUCTION if instruction is None else instruction
+        self.answers = (yes, no)
+        if [place for place in _PLACE.findall(self.template) if place != "instruction"] != ["query", "document"]:
+            raise ConfigError("the template has to have {query} and, after it, {document} in it, once each")
+        super().__init__(source, name=name, device=device)
+        if (self.template, self.instruction, self.answers) != (TEMPLATE, INSTRUCTION, ("yes", "no")):
+            asked = (self.template, self.instruction, yes, no)
+            self.fingerprint = hex16(self.fingerprint.encode(), *(part.encode() for part in asked))
+
+    def describe(self, folder: ModelFolder | None) -> None:
+        """The files of a causal model say nothing about scoring."""
+
+    def _take(self, parts: Parts, *more: Any, **options: Any) -> None:
+        super()._take(parts, *more, **options)
+        self.max_length = min(self.max_length, LENGTH)
+        self._yes, self._no = (self._token(answer) for answer in self.answers)
+        self._keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+
+    def _token(self, answer: str) -> int:
+        ids: list[int] = self._ids(answer)
+        if len(ids) != 1 or ids[0] == self.tokenizer.unk_token_id:
+            raise ConfigError(
+                f"{answer!r} is no token of this model, so it cannot answer by it; a causal language model has to be one "
+                'trained to rerank: nbproxy.rerankers.causal.CausalReranker(source, template=…, yes="Yes", no="No")'
+            )
+        return ids[0]
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def score_texts(self, query: str, texts: list[str]) -> Floats:
+        return scores_of(self.logits(query, texts), None)
+
+    def logits(self, query: str, texts: list[str]) -> Floats:
+        """The logits of yes minus those of no, shape ``(n, 1)``."""
+        torch, _ = libraries()
+        inputs = self.inputs(query, texts)
+        logits = np.empty((len(texts), 1))
+        with torch.inference_mode():
+            for batch in batches([len(ids) for ids in inputs], self.budget):
+                logits[batch] = self._answers([inputs[i] for i in batch])
+        return logits
+
+    def inputs(self, query: str, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each prompt. What stands around query and document is never cut."""
+        head, body, tail = self._pieces()
+        before, after = self._ids(head), self._ids(tail)
+        said = {"instruction": self.instruction, "query": self._cut(query)}
+        cut = self.tokenizer(
+            [_PLACE.sub(lambda place, text=text: said.get(place[1], text), body) for text in texts],
+            add_special_tokens=False,
+            truncation=True,
+            max_length=max(1, self.max_length - len(before) - len(after)),
+            verbose=False,
+        )
+        return [[*before, *ids, *after] for ids in cut["input_ids"]]
+
+    def _pieces(self) -> tuple[str, str, str]:
+        """The template as what stands before the line of its first place, what may be cut, and what stands behind.
+
+        Each is a row of tokens of its own, as in the model card's code.
+        """
+        places = list(_PLACE.finditer(self.template))
+        start = self.template.rfind("\n", 0, places[0].start()) + 1
+        end = places[-1].end()
+        return self.template[:start], self.template[start:end], self.template[end:]
+
+    def _cut(self, query: str) -> str:
+        """The query's first tokens, at most half of ``max_length``."""
+        ids = self._ids(query)
+        half = self.max_length // 2
+        return query if len(ids) <= half else str(self.tokenizer.decode(ids[:half]))
+
+    def _answers(self, inputs: list[list[int]]) -> Floats:
+        """Shape ``(batch, 1)``."""
+        torch, _ = libraries()
+        lengths = [len(ids) for ids in inputs]
+        filler = self.tokenizer.pad_token_id or 0  # any token: nothing looks at it
+        rows = [[*ids, *[filler] * (max(lengths) - len(ids))] for ids in inputs]
+        mask = [[1] * length + [0] * (max(lengths) - length) for length in lengths]
+        device = self.model.device
+        logits = self._last(torch.tensor(rows, device=device), torch.tensor(mask, device=device), lengths)
+        found: Floats = (logits[:, self._yes] - logits[:, self._no]).cpu().numpy().astype(np.float64)
+        return found[:, None]
+
+    def _last(self, rows: Any, mask: Any, lengths: list[int]) -> Any:
+        """The logits behind each input's last token, shape ``(batch, vocabulary)``, as float32.
+
+        A vocabulary has some 150,000 words, so logits are asked for only where an input of the batch ends.
+        """
+        torch, _ = libraries()
+        ends = sorted(set(lengths)) if self._keeps else list(range(1, max(lengths) + 1))
+        keep = {"logits_to_keep": torch.tensor([end - 1 for end in ends], device=rows.device)} if self._keeps else {}
+        output = self.model(input_ids=rows, attention_mask=mask, use_cache=False, **keep).logits
+        places = torch.tensor([ends.index(length) for length in lengths], device=rows.device)
+        return output[torch.arange(len(lengths), device=rows.device), places].float()
+
+    def outputs(self, encoded: dict[str, list[list[int]]]) -> Iterator[tuple[list[int], Any, Any]]:
+        """Not of use here: a causal model's inputs are put together otherwise."""
+        raise NotImplementedError
