@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ class CausalReranker(TransformerReranker):
         ids: list[int] = self._ids(answer)
         if len(ids) != 1 or ids[0] == self.tokenizer.unk_token_id:
             raise ConfigError(
-                f"{answer!r} is no token of this model, so it cannot answer by it; a causal language model has to be one "
+                f"{answer!r} is no token of this model, so it cannot answer by it; it has to be a causal language model "
                 'trained to rerank: nbproxy.rerankers.causal.CausalReranker(source, template=…, yes="Yes", no="No")'
             )
         return ids[0]
@@ -122,7 +122,7 @@ class CausalReranker(TransformerReranker):
         before, after = self._ids(head), self._ids(tail)
         said = {"instruction": self.instruction, "query": self._cut(query)}
         cut = self.tokenizer(
-            [_PLACE.sub(lambda place, text=text: said.get(place[1], text), body) for text in texts],
+            [_filled(body, {**said, "document": text}) for text in texts],
             add_special_tokens=False,
             truncation=True,
             max_length=max(1, self.max_length - len(before) - len(after)),
@@ -173,3 +173,8 @@ class CausalReranker(TransformerReranker):
     def outputs(self, encoded: dict[str, list[list[int]]]) -> Iterator[tuple[list[int], Any, Any]]:
         """Not of use here: a causal model's inputs are put together otherwise."""
         raise NotImplementedError
+
+
+def _filled(template: str, said: Mapping[str, str]) -> str:
+    """The template with its places filled in; what is filled in may look like a place and is none."""
+    return _PLACE.sub(lambda place: said[place[1]], template)

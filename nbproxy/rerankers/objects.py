@@ -43,7 +43,7 @@ def weights_fingerprint(module: Any, *more: str) -> str:
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    config = getattr(module, "config", None)
+    config: Any = getattr(module, "config", None)
     said = config.to_json_string(use_diff=False) if hasattr(config, "to_json_string") else ""
     return hex16(digest.digest(), said.encode(), *(part.encode("utf-8", "surrogatepass") for part in more))
 
