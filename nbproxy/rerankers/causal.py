@@ -95,7 +95,7 @@ class CausalReranker(TransformerReranker):
         ids: list[int] = self._ids(answer)
         if len(ids) != 1 or ids[0] == self.tokenizer.unk_token_id:
             raise ConfigError(
-                f"{answer!r} is no token of this model, so it cannot answer by it; it has to be a causal language model "
+                f"{answer!r} is no token of this model, so it cannot answer by it; give a causal language model "
                 'trained to rerank: nbproxy.rerankers.causal.CausalReranker(source, template=…, yes="Yes", no="No")'
             )
         return ids[0]

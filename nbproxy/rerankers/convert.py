@@ -105,7 +105,7 @@ def _load(x: str | Path, name: str | None) -> Reranker:
 def _not_found(x: str | Path) -> str:
     close = difflib.get_close_matches(str(x), BUILT_IN, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    known = ", ".join(repr(built_in) for built_in in BUILT_IN)
+    known = ", ".join(map(repr, BUILT_IN))
     what = f"no built-in model ({known}), no folder here, and no model to be had from the Hugging Face hub"
     return f"{str(x)!r} is {what}{hint}"
 

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import ssl
 import threading
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult
@@ -38,7 +39,8 @@ class KeptConnection:
     def __init__(self, url: SplitResult) -> None:
         self._host, self._port, self._tls = url.hostname or "", url.port, url.scheme == "https"
         self._turn = threading.Lock()
-        self._open: http.client.HTTPConnection | None = None
+        self._open: list[http.client.HTTPConnection] = []  # at most one
+        weakref.finalize(self, _close, self._open)
 
     def post(self, target: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send, and wait for the whole answer. Redirects are not followed.
@@ -50,12 +52,12 @@ class KeptConnection:
         :raises http.client.HTTPException: it does not speak HTTP.
         """
         with self._turn:
-            if self._open is not None and self._open.sock is not None:
+            if self._open and self._open[0].sock is not None:
                 with contextlib.suppress(*_CLOSED):
-                    return self._ask(self._open, target, body, headers)
-            self._close()
-            self._open = self._connected()
-            return self._ask(self._open, target, body, headers)
+                    return self._ask(self._open[0], target, body, headers)
+            _close(self._open)
+            self._open.append(self._connected())
+            return self._ask(self._open[0], target, body, headers)
 
     def _ask(
         self, connection: http.client.HTTPConnection, target: str, body: bytes, headers: Mapping[str, str]
@@ -63,11 +65,12 @@ class KeptConnection:
         try:
             connection.request("POST", target, body, dict(headers))
             response = connection.getresponse()
-            whole = response.read(MOST + 1)
+            known = response.length is not None and response.length <= MOST  # only then is a cut body noticed
+            whole = response.read() if known else response.read(MOST + 1)
             if len(whole) > MOST:
                 raise TooLong
         except BaseException:  # whatever ended it, what is left of the answer is not to be read as the next one
-            self._close()
+            _close(self._open)
             raise
         return Reply(response.status, response.reason, response.getheader("Location"), whole)
 
@@ -77,11 +80,11 @@ class KeptConnection:
             if self._tls
             else http.client.HTTPConnection(self._host, self._port, timeout=CONNECT_S)
         )
-        connection.connect()
+        connection.connect()  # it closes what it opened where it fails
         connection.sock.settimeout(ANSWER_S)
         return connection
 
-    def _close(self) -> None:
-        if self._open is not None:
-            self._open.close()
-        self._open = None
+
+def _close(connections: list[http.client.HTTPConnection]) -> None:
+    while connections:
+        connections.pop().close()

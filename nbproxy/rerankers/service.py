@@ -155,7 +155,7 @@ def _style(url: SplitResult, style: str | None) -> str:
 
 
 def _own_path(shape: Style, model: str | None) -> str:
-    if shape.in_path and not model:
+    if "{model}" in shape.path and not model:
         raise ConfigError("the URL names no inference endpoint: …/_inference/rerank/ID, or model=ID")
     return shape.path.replace("{model}", quote(model or "", safe=""))
 

@@ -38,6 +38,7 @@ class Style:
     :ivar key: the environment variable of its API key.
     :ivar scheme: what stands before the key in ``Authorization``.
     :ivar most: how many texts one request may have.
+    :ivar asks_for_model: whether the body names the model.
     :ivar model: what is asked of the vendor's own host where the user names no model.
     """
 
@@ -49,19 +50,15 @@ class Style:
     key: str | None = None
     scheme: str = "Bearer"
     most: int | None = None
+    asks_for_model: bool = True
     model: str | None = None
 
     def body(self, query: str, texts: Sequence[str], model: str | None) -> bytes:
         """The request's body."""
-        named = {"model": model} if model and not self.in_path else {}
+        named = {"model": model} if model and self.asks_for_model else {}
         top = {self.top: len(texts)} if self.top else {}
         said = {**named, "query": query, self.texts: list(texts), **top, **self.more}
         return json.dumps(said, ensure_ascii=False).encode("utf-8", "replace")  # lone surrogates have no UTF-8
-
-    @property
-    def in_path(self) -> bool:
-        """Whether the model stands in the path, not in the body."""
-        return "{model}" in self.path
 
 
 STYLES: Mapping[str, Style] = {
@@ -78,9 +75,21 @@ STYLES: Mapping[str, Style] = {
     "vllm": Style(),
     # The logits, which rank where a sigmoid has come to its end; texts are cut to what the model takes, not refused.
     # It takes 32 texts at once unless it was started with another --max-client-batch-size.
-    "tei": Style(texts="texts", top=None, more={"raw_scores": True, "truncate": True}, path="/rerank", most=32),
+    "tei": Style(
+        texts="texts",
+        top=None,
+        more={"raw_scores": True, "truncate": True},
+        path="/rerank",
+        most=32,
+        asks_for_model=False,
+    ),
     "elastic": Style(
-        texts="input", top=None, path="/_inference/rerank/{model}", key="ELASTIC_API_KEY", scheme="ApiKey"
+        texts="input",
+        top=None,
+        path="/_inference/rerank/{model}",
+        key="ELASTIC_API_KEY",
+        scheme="ApiKey",
+        asks_for_model=False,
     ),
     "voyage": Style(top="top_k", hosts=("voyageai.com",), key="VOYAGE_API_KEY", most=1_000, model="rerank-2.5"),
     "mixedbread": Style(
