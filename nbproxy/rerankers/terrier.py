@@ -20,7 +20,7 @@ class Terrier(BaseReranker):
     """
 
     def __init__(self, transformer: Any, *, name: str | None = None) -> None:
-        super().__init__(name or _name(transformer), object_fingerprint(transformer), transformer)
+        super().__init__(name or _name(transformer), _fingerprint(transformer), transformer)
         self.transformer = transformer
 
     def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
@@ -65,7 +65,16 @@ def _places(hits: Sequence[Hit]) -> list[str]:
 
 def _name(transformer: Any) -> str:
     """Its own name; of a pipeline, and of what was given none, how it shows."""
-    own = getattr(transformer, "name", None)
-    named = isinstance(own, str) and own not in ("", "Transformer")
-    shown = repr(transformer)
-    return str(own) if named else shown if len(shown) <= 60 and " at 0x" not in shown else type(transformer).__name__
+    own, kind, shown = getattr(transformer, "name", None), type(transformer).__name__, repr(transformer)
+    if isinstance(own, str) and own not in ("", "Transformer", kind):
+        return own
+    return shown if len(shown) <= 60 and " at 0x" not in shown else kind
+
+
+def _fingerprint(transformer: Any) -> str:
+    """Of a pipeline over its steps, too."""
+    from pyterrier import Transformer
+
+    held = (value if isinstance(value, (list, tuple)) else [value] for value in vars(transformer).values())
+    steps = (one for values in held for one in values if isinstance(one, Transformer))
+    return object_fingerprint(transformer, *(_fingerprint(step) for step in steps))
