@@ -23,6 +23,7 @@ from .ranking import Hit, Reranker, Search
 from .recording import Recording, load
 from .registry import start
 from .rerankers import as_reranker, field, fuse, listwise, service
+from .retriever import pyterrier
 from .session import Session
 from .settings import Limits, Timeouts
 
@@ -55,6 +56,7 @@ __all__ = [
     "fuse",
     "listwise",
     "load",
+    "pyterrier",
     "service",
     "start",
 ]

@@ -32,6 +32,7 @@ SURFACE = [
     "fuse",
     "listwise",
     "load",
+    "pyterrier",
     "service",
     "start",
 ]

@@ -88,8 +88,9 @@ class CausalReranker(TransformerReranker):
     def _take(self, parts: Parts, *more: Any, **options: Any) -> None:
         super()._take(parts, *more, **options)
         self.max_length = min(self.max_length, LENGTH)
-        self._yes, self._no = (self._token(answer) for answer in self.answers)
+        self._pair = [self._token(answer) for answer in self.answers]
         self._keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        self._plain = self._is_plain()
 
     def _token(self, answer: str) -> int:
         ids: list[int] = self._ids(answer)
@@ -154,21 +155,46 @@ class CausalReranker(TransformerReranker):
         rows = [[*ids, *[filler] * (max(lengths) - len(ids))] for ids in inputs]
         mask = [[1] * length + [0] * (max(lengths) - length) for length in lengths]
         device = self.model.device
-        logits = self._last(torch.tensor(rows, device=device), torch.tensor(mask, device=device), lengths)
-        found: Floats = (logits[:, self._yes] - logits[:, self._no]).cpu().numpy().astype(np.float64)
-        return found[:, None]
+        asked = torch.tensor(rows, device=device), torch.tensor(mask, device=device), lengths
+        both = (self._by_states(*asked) if self._plain else self._by_logits(*asked)).cpu().numpy().astype(np.float64)
+        found: Floats = both[:, :1] - both[:, 1:]
+        return found
 
-    def _last(self, rows: Any, mask: Any, lengths: list[int]) -> Any:
-        """The logits behind each input's last token, shape ``(batch, vocabulary)``, as float32.
+    def _by_states(self, rows: Any, mask: Any, lengths: list[int]) -> Any:
+        """The logits of yes and no behind each input's last token, shape ``(batch, 2)``.
 
-        A vocabulary has some 150,000 words, so logits are asked for only where an input of the batch ends.
+        From the last states and the two words' weights, in float32: a half-precision model's own logits are so coarse
+        that documents tie, and those of the other 150,000 words are not wanted.
         """
+        torch, _ = libraries()
+        states = self.model.get_decoder()(input_ids=rows, attention_mask=mask, use_cache=False).last_hidden_state
+        last = states[torch.arange(len(lengths), device=rows.device), [length - 1 for length in lengths]]
+        head = self.model.get_output_embeddings()
+        bias = None if head.bias is None else head.bias[self._pair].float()
+        return torch.nn.functional.linear(last.float(), head.weight[self._pair].float(), bias)
+
+    def _by_logits(self, rows: Any, mask: Any, lengths: list[int]) -> Any:
+        """The same from the model's own logits, asked for only where an input of the batch ends."""
         torch, _ = libraries()
         ends = sorted(set(lengths)) if self._keeps else list(range(1, max(lengths) + 1))
         keep = {"logits_to_keep": torch.tensor([end - 1 for end in ends], device=rows.device)} if self._keeps else {}
         output = self.model(input_ids=rows, attention_mask=mask, use_cache=False, **keep).logits
-        places = torch.tensor([ends.index(length) for length in lengths], device=rows.device)
-        return output[torch.arange(len(lengths), device=rows.device), places].float()
+        places = [ends.index(length) for length in lengths]
+        return output[torch.arange(len(lengths), device=rows.device), places][:, self._pair].float()
+
+    def _is_plain(self) -> bool:
+        """Whether logits are nothing but states times weights: some models scale or cap them."""
+        torch, _ = libraries()
+        if getattr(self.model.config, "final_logit_softcapping", None) is not None:
+            return False
+        rows = torch.tensor([[*self._pair, *self._pair]], device=self.model.device)
+        asked = rows, torch.ones_like(rows), [rows.shape[1]]
+        try:
+            with torch.inference_mode():
+                states, logits = self._by_states(*asked), self._by_logits(*asked)
+        except (AttributeError, TypeError):  # a model that names its parts otherwise
+            return False
+        return bool(torch.allclose(states, logits, rtol=0.02, atol=0.02 * float(logits.abs().max())))
 
     def outputs(self, encoded: dict[str, list[list[int]]]) -> Iterator[tuple[list[int], Any, Any]]:
         """Not of use here: a causal model's inputs are put together otherwise."""

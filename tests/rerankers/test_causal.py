@@ -116,11 +116,42 @@ def test_a_loaded_pair_and_a_pipeline(qwen):
     assert as_reranker(generating)(QUERY, TEXTS) == pytest.approx(wanted, abs=1e-7)
 
 
-def test_a_model_that_cannot_say_where_logits_are_wanted(qwen):
+@pytest.mark.parametrize("keeps", [True, False])
+def test_by_the_models_own_logits(qwen, keeps):
     reranker = as_reranker(qwen)
     wanted = reranker(QUERY, TEXTS)
-    reranker._keeps = False
+    assert reranker._plain
+    reranker._plain, reranker._keeps = False, keeps
     assert reranker(QUERY, TEXTS) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_model_that_scales_its_logits(tmp_path):
+    import torch
+    import transformers
+
+    words = tokenizer()
+    config = transformers.GraniteConfig(
+        vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=2_048, logits_scaling=8.0, initializer_range=0.3,
+        pad_token_id=None, bos_token_id=None, eos_token_id=words.eos_token_id,
+    )  # fmt: skip
+    torch.manual_seed(5)
+    transformers.GraniteForCausalLM(config).save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    reranker = as_reranker(tmp_path)
+    assert not reranker._plain
+    assert reranker(QUERY, TEXTS) == pytest.approx(as_published(*loaded(tmp_path), QUERY, TEXTS), abs=1e-5)
+
+
+def test_half_precision_does_not_tie_documents(qwen):
+    import torch
+
+    model, words = loaded(qwen)
+    texts = [f"document number {number}" for number in range(60)]
+    reranker = as_reranker((model.to(torch.bfloat16), words))
+    assert len(set(reranker.logits(QUERY, texts)[:, 0])) == len(texts)
+    reranker._plain = False
+    assert len(set(reranker.logits(QUERY, texts)[:, 0])) < len(texts)
 
 
 def test_what_is_too_long_is_cut_but_not_the_question(qwen):

@@ -320,3 +320,62 @@ def test_one_that_does_not_answer(monkeypatch):
 def test_no_texts(services):
     assert as_reranker(services.url + "/rerank")("q", []) == []
     assert not services.asked
+
+
+# -- behind a session
+
+
+def search(session, *fields):
+    from tests.upstreams import Client
+
+    with Client(session.url) as client:
+        body = b'{"query": {"match": {"title": "document 17"}}, "size": 3}'
+        return client.ask(b"POST", b"/books/_search", body, b"Content-Type: application/json", *fields)
+
+
+def test_live_and_from_another_process(services, start, json_upstream):
+    url, _ = a_service_of_secrets(services)
+    session = start(json_upstream.url, model=services.url + "/rerank")
+    assert search(session).json["hits"]["hits"][0]["_id"] == "17"
+    assert session.frame.model.tolist() == [services.url.removeprefix("http://")]
+    remote = nbproxy.connect(session.url, token=session.token)
+    remote.model = url
+    assert "s3cret" not in remote.model.source
+    assert remote.model.name == services.url.removeprefix("http://") + "/m"
+    assert search(session).json["hits"]["hits"][0]["_id"] == "17"
+    assert services.asked[-1].path.startswith("/v1/rerank")
+
+
+def test_secrets_reach_no_file_frame_or_log(services, start, json_upstream, tmp_path, capsys, caplog):
+    def refuse(asked):
+        raise Refused(401, {"message": f"{services.asked[-1].headers} is not known"})
+
+    caplog.set_level("DEBUG")
+    url, made = a_service_of_secrets(services)
+    session = start(json_upstream.url, model=made, record=tmp_path / "recording")
+    session.models["by url"] = url
+    session.shadow["shadow"] = made
+    search(session)
+    services.answers["/v1/rerank"] = refuse
+    search(session)
+    search(session, b"X-Nbproxy-Model: by url")
+    session.flush(10)
+    session.model = url
+    reasons = session.frame.reason.tolist()
+    assert reasons[1:] == ["model-error", "model-error"]
+    shown = [repr(session), repr(session.models), repr(session.options), repr(session.errors), str(session.status)]
+    shown += [session.frame.to_csv(), session.hits.to_csv(), capsys.readouterr().out, caplog.text]
+    session.stop()
+    assert not [text for text in shown if "s3cret" in text]
+    files = [path for path in (tmp_path / "recording").rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if b"s3cret" in path.read_bytes()]
+
+
+def test_a_service_that_fails_costs_its_own_order_only(services, start, json_upstream):
+    services.answers["/rerank"] = b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"
+    session = start(json_upstream.url, model=services.url + "/rerank")
+    assert [hit["_id"] for hit in search(session).json["hits"]["hits"]] == ["0", "1", "2"]
+    row = session.frame.iloc[0]
+    assert (row.reason, row.reranked) == ("model-error", False)
+    assert row.error.endswith("answered 500 Oh")
