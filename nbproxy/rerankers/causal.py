@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import inspect
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError
-from .base import hex16
-from .folders import ModelFolder
-from .loading import Parts, libraries
+from ..ranking import Hit
+from .base import BaseReranker, hex16, texts_of
+from .loading import Parts, libraries, load_parts, usable_length
+from .objects import weights_fingerprint, weights_name
 from .squash import Floats, scores_of
-from .transformer import TransformerReranker, batches
 
 INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 TEMPLATE = """\
@@ -38,10 +38,12 @@ Note that the answer can only be "yes" or "no".<|im_end|>
 
 """
 LENGTH = 8_192  # the model card's; the model itself takes more
+_PUBLISHED = (TEMPLATE, INSTRUCTION, "yes", "no")
+_BUDGET = {"cpu": 2_048, "cuda": 65_536}
 _PLACE = re.compile(r"\{(instruction|query|document)\}")
 
 
-class CausalReranker(TransformerReranker):
+class CausalReranker(BaseReranker):
     """A causal language model (``…ForCausalLM``) that answers yes or no, such as Qwen3-Reranker.
 
     Scores are those of the model card's code, and of sentence-transformers' ``CrossEncoder.predict`` with a sigmoid:
@@ -50,20 +52,20 @@ class CausalReranker(TransformerReranker):
 
     A document that is too long is cut at its end, a query longer than half of ``max_length`` to that half before.
 
+    :param source: a folder, the id of a model of the Hugging Face hub, or a loaded ``(model, tokenizer)``.
     :param template: with ``{query}``, ``{document}`` and, if wanted, ``{instruction}``; None: Qwen3-Reranker's.
     :param instruction: what is being looked for; None: Qwen3-Reranker's.
     :param yes, no: the answers, each one token.
+    :param name: None: the path's last folder, or the hub id as it is.
+    :param device: None: CUDA where there is one, else the CPU; a loaded model stays where it is.
+    :ivar max_length: tokens of one input.
+    :ivar budget: tokens of one batch, padding included.
     :raises ConfigError: there is no such model, the template lacks a place, or an answer is not one token.
     """
 
-    kind = "causal-reranker"
-    auto_class = "AutoModelForCausalLM"
-
-    template, instruction, answers = TEMPLATE, INSTRUCTION, ("yes", "no")
-
     def __init__(
         self,
-        source: str | Path,
+        source: Any,
         *,
         template: str | None = None,
         instruction: str | None = None,
@@ -74,23 +76,19 @@ class CausalReranker(TransformerReranker):
     ) -> None:
         self.template = TEMPLATE if template is None else template
         self.instruction = INSTRUCTION if instruction is None else instruction
-        self.answers = (yes, no)
         if [place for place in _PLACE.findall(self.template) if place != "instruction"] != ["query", "document"]:
             raise ConfigError("the template has to have {query} and, after it, {document} in it, once each")
-        super().__init__(source, name=name, device=device)
-        if (self.template, self.instruction, self.answers) != (TEMPLATE, INSTRUCTION, ("yes", "no")):
-            asked = (self.template, self.instruction, yes, no)
-            self.fingerprint = hex16(self.fingerprint.encode(), *(part.encode() for part in asked))
-
-    def describe(self, folder: ModelFolder | None) -> None:
-        """The files of a causal model say nothing about scoring."""
-
-    def _take(self, parts: Parts, *more: Any, **options: Any) -> None:
-        super()._take(parts, *more, **options)
-        self.max_length = min(self.max_length, LENGTH)
-        self._pair = [self._token(answer) for answer in self.answers]
+        parts, own_name, fingerprint = _opened(source, device)
+        self.model, self.tokenizer = parts.model, parts.tokenizer
+        self.max_length = min(parts.max_length, LENGTH)
+        self.budget = _BUDGET.get(self.model.device.type, _BUDGET["cpu"])
+        self._pair = [self._token(answer) for answer in (yes, no)]
         self._keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
         self._plain = self._is_plain()
+        self._one_at_a_time = threading.Lock()  # two names may stand for one model, and a tokenizer is not thread-safe
+        asked = (self.template, self.instruction, yes, no)
+        told = hex16(*(part.encode("utf-8", "surrogatepass") for part in (fingerprint, *asked)))
+        super().__init__(name or own_name, fingerprint if asked == _PUBLISHED else told, source)
 
     def _token(self, answer: str) -> int:
         ids: list[int] = self._ids(answer)
@@ -104,8 +102,16 @@ class CausalReranker(TransformerReranker):
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-    def score_texts(self, query: str, texts: list[str]) -> Floats:
-        return scores_of(self.logits(query, texts), None)
+    def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
+        """Float64 scores, one for each hit; equal texts are scored once."""
+        texts = texts_of(hits)
+        distinct = list(dict.fromkeys(texts))
+        if not distinct:
+            return []
+        with self._one_at_a_time:
+            scores = scores_of(self.logits(query, distinct), None)
+        found = dict(zip(distinct, scores.tolist(), strict=True))
+        return [found[text] for text in texts]
 
     def logits(self, query: str, texts: list[str]) -> Floats:
         """The logits of yes minus those of no, shape ``(n, 1)``."""
@@ -113,7 +119,7 @@ class CausalReranker(TransformerReranker):
         inputs = self.inputs(query, texts)
         logits = np.empty((len(texts), 1))
         with torch.inference_mode():
-            for batch in batches([len(ids) for ids in inputs], self.budget):
+            for batch in _batches([len(ids) for ids in inputs], self.budget):
                 logits[batch] = self._answers([inputs[i] for i in batch])
         return logits
 
@@ -196,9 +202,32 @@ class CausalReranker(TransformerReranker):
             return False
         return bool(torch.allclose(states, logits, rtol=0.02, atol=0.02 * float(logits.abs().max())))
 
-    def outputs(self, encoded: dict[str, list[list[int]]]) -> Iterator[tuple[list[int], Any, Any]]:
-        """Not of use here: a causal model's inputs are put together otherwise."""
-        raise NotImplementedError
+
+def _opened(source: Any, device: str | None) -> tuple[Parts, str, str]:
+    """A model in memory, its name and its fingerprint."""
+    from .transformer import find
+
+    if isinstance(source, tuple):
+        model, tokenizer = source
+        model.eval()
+        return Parts(model, tokenizer, usable_length(model, tokenizer)), weights_name(model), weights_fingerprint(model)
+    folder, name = find(source)
+    if folder.kind != "causal-reranker":
+        raise ConfigError(f"{source} is a {folder.kind}, not a causal-reranker")
+    return load_parts(folder, "AutoModelForCausalLM", device), name, folder.fingerprint()
+
+
+def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Positions, the longest inputs first, in batches whose size with padding is within the budget.
+
+    >>> list(_batches([3, 9, 4, 4], budget=8))
+    [[1], [2, 3], [0]]
+    """
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    while order:
+        count = max(1, budget // max(1, lengths[order[0]]))
+        yield order[:count]
+        order = order[count:]
 
 
 def _filled(template: str, said: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from .answerdotai import AnswerDotAI
 from .base import Adopted, BaseReranker
 from .bm25 import BM25
 from .flash import Flash
-from .folders import is_there
+from .folders import architecture_kind, is_there
 from .functions import FunctionReranker
 from .loading import NotOnHub
 from .original import Original
@@ -94,12 +94,23 @@ def _renamed(made: BaseReranker, name: str | None) -> Reranker:
 
 
 def _load(x: str | Path, name: str | None) -> Reranker:
-    from .transformer import load
+    from .transformer import find, load
 
     try:
-        return load(x, name=name)
+        folder, own_name = find(x)
     except NotOnHub as error:
         raise ConfigError(f"{_not_found(x)} ({error}); a path has to be a folder with config.json") from error
+    # by its folder, or the hub would be asked a second time
+    make: Any = _causal if folder.kind == "causal-reranker" else load
+    made: BaseReranker = make(folder.path, name=name or own_name)
+    made.source = x
+    return made
+
+
+def _causal(source: Any, *, name: str | None) -> BaseReranker:
+    from .causal import CausalReranker
+
+    return CausalReranker(source, name=name)
 
 
 def _not_found(x: str | Path) -> str:
@@ -131,6 +142,8 @@ def _from_encoder(x: Any, name: str | None) -> Reranker:
 def _from_pair(x: tuple[Any, Any], name: str | None) -> Reranker:
     from .transformer import from_pair
 
+    if architecture_kind([type(x[0]).__name__]) == "causal-reranker":
+        return _causal(x, name=name)
     return from_pair(*x, name=name)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..ranking import Hit, Reranker
-from .base import BaseReranker, texts_of
+from .base import BaseReranker, hex16, texts_of
+from .loading import usable_length
 from .objects import weights_fingerprint, weights_name
 from .squash import Floats, scores_of
 from .vectors import VectorCache
@@ -47,8 +48,7 @@ class SentenceCrossEncoder(BaseReranker):
 
         pairs = [(query, text) for text in texts]
         activation = _dotted(self.encoder.activation_fn)
-        known = activation.rpartition(".")[2] in ("Sigmoid", "Tanh", "Identity")
-        if self.encoder.num_labels == 1 and not known:
+        if self.encoder.num_labels == 1 and not _knows(activation):
             return np.asarray(self.encoder.predict(pairs, show_progress_bar=False), dtype=np.float64)
         logits = self.encoder.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
         return scores_of(np.asarray(logits, dtype=np.float64).reshape(len(texts), -1), activation)
@@ -92,15 +92,26 @@ def from_cross_encoder(encoder: Any, name: str | None = None) -> Reranker:
     """A ``CrossEncoder`` as a model: by our own batches where it is a plain classifier, else by its ``predict``."""
     from .transformer import CrossEncoder
 
-    plain = len(encoder) == 1 and not encoder.prompts and encoder.max_seq_length and _is_transformers(encoder.model)
-    if not plain or encoder.num_labels not in (1, 2) or not _dotted(encoder.activation_fn).startswith("torch."):
+    activation = _dotted(encoder.activation_fn)
+    plain = len(encoder) == 1 and not encoder.prompts and _is_transformers(encoder.model)
+    if not plain or encoder.num_labels not in (1, 2) or not _knows(activation) or not _reads_as_much(encoder):
         return SentenceCrossEncoder(encoder, name=name)
     made: Any = CrossEncoder.of(encoder.model, encoder.tokenizer, name=name or weights_name(encoder))
-    made.activation = _dotted(encoder.activation_fn)
-    made.max_length = min(made.max_length, encoder.max_seq_length)
+    if not activation.endswith(".Sigmoid"):
+        made.activation = activation
+        made.fingerprint = hex16(made.fingerprint.encode(), activation.encode())
     made.source = encoder
     reranker: Reranker = made
     return reranker
+
+
+def _knows(activation: str) -> bool:
+    return activation.startswith("torch.") and activation.rpartition(".")[2] in ("Sigmoid", "Tanh", "Identity")
+
+
+def _reads_as_much(encoder: Any) -> bool:
+    """Whether the encoder was told no shorter length than its model's."""
+    return encoder.max_seq_length in (None, usable_length(encoder.model, encoder.tokenizer))
 
 
 def _is_transformers(model: Any) -> bool:

@@ -217,7 +217,7 @@ def load(source: str | Path, *, name: str | None = None, device: str | None = No
     :raises MissingExtra: torch or transformers is not installed.
     """
     folder, own_name = find(source)
-    kind = _class(folder.kind)
+    kind = _CLASSES[folder.kind]
     reranker = kind.__new__(kind)  # its __init__ would ask the hub a second time
     reranker._open(folder, name or own_name, source, device)
     return reranker
@@ -237,17 +237,10 @@ def from_pair(model: Any, tokenizer: Any, *, name: str | None = None) -> Transfo
     encoder_decoder = bool(getattr(model.config, "is_encoder_decoder", False))
     kind = architecture_kind([type(model).__name__], encoder_decoder)
     if kind:
-        return _class(kind).of(model, tokenizer, name=name)
+        return _CLASSES[kind].of(model, tokenizer, name=name)
     raise ConfigError(
-        f"{type(model).__name__} is neither a sequence classifier (a cross-encoder) nor a plain encoder (a bi-encoder) "
-        "nor a causal language model"
+        f"{type(model).__name__} is neither a sequence classifier (a cross-encoder) nor a plain encoder (a bi-encoder)"
     )
-
-
-def _class(kind: Kind) -> type[TransformerReranker]:
-    from .causal import CausalReranker  # it derives from what is here
-
-    return CausalReranker if kind == "causal-reranker" else _CLASSES[kind]
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -35,13 +35,16 @@ def test_cross_encoders(tiny, sentence_transformers, texts, labels):
     assert as_reranker(encoder, name="mine").name == "mine"
 
 
-def test_a_cross_encoders_own_length_and_activation(tiny, sentence_transformers, texts):
+@pytest.mark.parametrize("options", [{"max_length": 24}, {}])
+def test_a_cross_encoders_own_length_and_activation(tiny, sentence_transformers, texts, options):
     import torch
 
-    encoder = sentence_transformers.CrossEncoder(str(tiny("bert", 1)), max_length=24, activation_fn=torch.nn.Identity())
+    folder = str(tiny("bert", 1))
+    encoder = sentence_transformers.CrossEncoder(folder, activation_fn=torch.nn.Identity(), **options)
     reranker = as_reranker(encoder)
     assert type(reranker) is CrossEncoder
     assert reranker(QUERY, texts) == pytest.approx(predicted(encoder, QUERY, texts), abs=1e-5)
+    assert reranker.fingerprint != as_reranker(sentence_transformers.CrossEncoder(folder)).fingerprint
 
 
 @pytest.mark.parametrize("labels", [1, 2])
