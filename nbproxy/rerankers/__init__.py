@@ -7,6 +7,7 @@ imports no model library.
 from __future__ import annotations
 
 from .base import BaseReranker
+from .causal import CausalReranker
 from .checked import checked_scores
 from .convert import ACCEPTED, as_reranker
 from .field import field
@@ -19,6 +20,7 @@ from .service import service
 __all__ = [
     "ACCEPTED",
     "BaseReranker",
+    "CausalReranker",
     "FunctionReranker",
     "Listwise",
     "Original",

@@ -95,7 +95,7 @@ class CausalReranker(BaseReranker):
         if len(ids) != 1 or ids[0] == self.tokenizer.unk_token_id:
             raise ConfigError(
                 f"{answer!r} is no token of this model, so it cannot answer by it; give a causal language model "
-                'trained to rerank: nbproxy.rerankers.causal.CausalReranker(source, template=…, yes="Yes", no="No")'
+                'trained to rerank: nbproxy.rerankers.CausalReranker(source, template=…, yes="Yes", no="No")'
             )
         return ids[0]
 

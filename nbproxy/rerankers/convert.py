@@ -198,6 +198,7 @@ _KINDS: tuple[tuple[_Fits, _Make], ...] = (
     (_of("sentence_transformers", "CrossEncoder"), _from_cross_encoder),
     (_of("sentence_transformers", "SentenceTransformer"), _from_encoder),
     (_of("sentence_transformers", "SparseEncoder"), _from_encoder),
+    (_of("sentence_transformers", "MultiVectorEncoder"), _from_encoder),
     (_of("rerankers.models.ranker", "BaseRanker"), lambda x, name: AnswerDotAI(x, name=name)),
     (_of("flashrank", "Ranker"), lambda x, name: Flash(x, name=name)),
     (_of("pyterrier", "Transformer"), lambda x, name: Terrier(x, name=name)),

@@ -15,7 +15,7 @@ from ..ranking import Hit
 from ..redact import REDACTED, redact_target
 from .base import BaseReranker, hex16, texts_of
 from .kept_connection import KeptConnection, Reply, TooLong
-from .service_styles import ALIASES, ANY_KEY, RECOGNISED, STYLES, Style, model_in, scores_in, style_of, vendor
+from .service_styles import ANY_KEY, RECOGNISED, STYLES, Style, model_in, named_style, scores_in, style_of, vendor
 
 _IN_PATH = "/%:@!$&'()*+,;=~"
 _FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -143,9 +143,9 @@ def _split(url: str) -> SplitResult:
 
 
 def _style(url: SplitResult, style: str | None) -> str:
-    if style is not None and style.lower() not in STYLES.keys() | ALIASES.keys():
+    chosen = style_of(url) if style is None else named_style(style)
+    if chosen is None and style is not None:
         raise ConfigError(f"style must be one of {', '.join(STYLES)}, not {style!r}")
-    chosen = style_of(url) if style is None else ALIASES.get(style.lower(), style.lower())
     if chosen is None:
         raise ConfigError(
             f"{redact_target(url.geturl())} is the path of no rerank service ({RECOGNISED}); say which one it is: "

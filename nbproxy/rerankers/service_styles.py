@@ -103,7 +103,13 @@ STYLES: Mapping[str, Style] = {
     ),
 }
 
-ALIASES = {"elasticsearch": "elastic", "text-embeddings-inference": "tei", "mxbai": "mixedbread", "voyageai": "voyage"}
+ALIASES = {
+    "elasticsearch": "elastic",
+    "text-embeddings-inference": "tei",
+    "mixedbread-ai": "mixedbread",
+    "mxbai": "mixedbread",
+    "voyageai": "voyage",
+}
 
 # By a path's end; what several vendors share is told apart by the host, and is vLLM's on any other.
 _PATHS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -126,6 +132,16 @@ def style_of(url: SplitResult) -> str | None:
     """
     by_path = next((name for pattern, name in _PATHS if pattern.search(url.path)), None)
     return by_path and (vendor(url) or by_path)
+
+
+def named_style(name: object) -> str | None:
+    """The style that a user's word means; None: no style.
+
+    >>> named_style("Text_Embeddings_Inference")
+    'tei'
+    """
+    word = str(name).lower().replace("_", "-")
+    return word if word in STYLES else ALIASES.get(word)
 
 
 def vendor(url: SplitResult) -> str | None:

@@ -7,6 +7,7 @@ a function of query and text, so that a test can say what has to come out.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -120,7 +121,7 @@ class Services:
 
 
 @contextmanager
-def serving() -> Iterator[Services]:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[Services]:
     services = Services()
 
     class Handler(BaseHTTPRequestHandler):
@@ -164,7 +165,9 @@ def serving() -> Iterator[Services]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        services.url = f"http://127.0.0.1:{server.server_port}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        services.url = f"http{'s' * (tls is not None)}://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield services

@@ -125,3 +125,9 @@ def test_sparse_encoders(tiny, sentence_transformers, texts):
     wanted = encoder.similarity(encoder.encode_query([QUERY]), encoder.encode_document(texts))[0].tolist()
     assert len(set(wanted)) > 1
     assert as_reranker(encoder)(QUERY, texts) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_encoders_of_several_vectors(tiny, sentence_transformers, texts):
+    encoder = sentence_transformers.MultiVectorEncoder(str(tiny("bert", None)))
+    wanted = encoder.similarity(encoder.encode_query([QUERY]), encoder.encode_document(texts))[0].tolist()
+    assert as_reranker(encoder)(QUERY, texts) == pytest.approx(wanted, abs=1e-5)

@@ -9,6 +9,7 @@ import pytest
 import nbproxy
 from nbproxy.errors import ConfigError, RerankFault
 from nbproxy.rerankers import as_reranker, service
+from tests import certificates
 from tests.rerankers.services import Refused, relevance, serving
 
 TEXTS = ["a dog and a cat", "a cat", "nothing", "the quick cat"]
@@ -68,6 +69,7 @@ def test_recognised_by_the_path(services, path, style, model):
         ("/_inference/rerank/my-reranker", "elasticsearch"),
         ("/voyage/v1/rerank", "voyage"),
         ("/v1/reranking", "MixedBread"),
+        ("/v1/reranking", "mixedbread_ai"),
     ],
 )
 def test_said_outright(services, path, style):
@@ -315,6 +317,15 @@ def test_one_that_does_not_answer(monkeypatch):
         reranker = as_reranker(f"http://127.0.0.1:{silent.getsockname()[1]}/rerank")
         with pytest.raises(RerankFault, match="does not answer: timed out"):
             reranker("q", ["a"])
+
+
+def test_tls(tmp_path, monkeypatch):
+    authority = certificates.root()
+    with serving(certificates.server_context(tmp_path, authority.issue("127.0.0.1"))) as services:
+        with pytest.raises(RerankFault, match=r"cannot be asked: SSLCertVerificationError: .*verify failed"):
+            as_reranker(services.url + "/rerank")("cat quick", TEXTS)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file(tmp_path)))
+        assert as_reranker(services.url + "/rerank")("cat quick", TEXTS) == WANTED
 
 
 def test_no_texts(services):
