@@ -50,6 +50,13 @@ class Fusion(BaseReranker):
         whole = sum(weight for _, weight in self.parts) if self.method == "weighted" else 1.0
         return [total / whole for total in totals]
 
+    def warm(self) -> None:
+        """Warm the models that can be, before a search waits for one."""
+        for model, weight in self.parts:
+            own = getattr(model, "warm", None)
+            if weight and callable(own):
+                own()
+
     def _shares(self, model: Reranker, query: str, hits: Sequence[Hit]) -> list[float]:
         """What one model gives to each hit, before its weight."""
         if self.method == "weighted":

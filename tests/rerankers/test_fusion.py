@@ -99,6 +99,21 @@ def test_a_weight_of_nothing_asks_nothing():
         fuse(long, broken).score("q", hits())
 
 
+def test_its_models_are_warmed():
+    class Cold(nbproxy.rerankers.BaseReranker):
+        warmed = 0
+
+        def score(self, query, hits):
+            return [0.0] * len(hits)
+
+        def warm(self):
+            self.warmed += 1
+
+    used, unused = Cold("used", "1", None), Cold("unused", "2", None)
+    fuse(used, "bm25", unused, weights=[1, 1, 0]).warm()
+    assert (used.warmed, unused.warmed) == (1, 0)
+
+
 def test_a_model_that_fails_is_not_left_out():
     with pytest.raises(RerankFault, match="returned 0 scores"):
         fuse(long, lambda query, texts: [])("q", TEXTS)
