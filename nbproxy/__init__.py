@@ -24,7 +24,8 @@ from .messages import Request
 from .ranking import Hit, Reranker, Search
 from .recording import Recording, load
 from .registry import start
-from .rerankers import as_reranker, listwise
+from .rerankers import as_reranker, field, fuse, listwise, service
+from .retriever import pyterrier
 from .session import Session
 from .settings import Limits, Timeouts
 
@@ -58,7 +59,11 @@ __all__ = [
     "datasets",
     "dialects",
     "evaluate",
+    "field",
+    "fuse",
     "listwise",
     "load",
+    "pyterrier",
+    "service",
     "start",
 ]

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from .session import Session
 
 _MODEL = (
-    "What reranks: none, original, bm25, minilm (the packaged all-MiniLM-L6-v2), a folder, a Hugging Face hub id, "
-    "or module:attribute."
+    "What reranks: none, original, bm25, words, minilm (the packaged all-MiniLM-L6-v2), a folder, a Hugging Face hub "
+    "id, a rerank service's URL, or module:attribute."
 )
 _JSON = typer.Option("--json", help="Print JSON and nothing else.")
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The proxy's port; a free one if left out.")]

@@ -21,8 +21,9 @@ def named(text: str) -> Any:
     """What ``text`` stands for, to be assigned as a model.
 
     :param text: ``none``, ``minilm`` (the packaged all-MiniLM-L6-v2), ``module:attribute``, and whatever a string means
-        to :func:`nbproxy.as_reranker`: ``original``, ``bm25``, a folder, a hub id. Folders and modules are looked for
-        in this process's working directory.
+        to :func:`nbproxy.as_reranker`: ``original``, ``bm25``, ``words``, a folder, a hub id, a rerank service's URL
+        (``http://localhost:8080/v1/rerank#model``). Folders and modules are looked for in this process's working
+        directory; a service's key is this process's environment's.
     :raises ConfigError: the module, or its attribute, is not to be had.
     """
     if text in _BUILT_IN:

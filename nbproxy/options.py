@@ -23,7 +23,7 @@ class Options:
     name: str = "default"
     host: str = "127.0.0.1"
     port: int | None = None
-    model: Any = None
+    model: Any = field(default=None, repr=False)  # a service's URL may have some
     dialect: Any = None
     depth: int = 50
     fields: FieldsSetting = None

@@ -116,8 +116,19 @@ def _plan(dialect: Dialect, request: Request, settings: Settings) -> Plan | Alon
         return Alone("beyond-depth" if _is_beyond(dialect, request, search, settings.depth) else search)
     if search.offset >= settings.depth:
         return Alone("beyond-depth")
-    widened = dialect.widen(request, search, settings.depth, settings.fields)
+    widened = dialect.widen(request, search, settings.depth, _whole if _reads_source(settings) else settings.fields)
     return Plan(search, widened, unchanged=widened.request is request)
+
+
+def _whole(hit: Hit) -> str | None:
+    """A setting of ``fields`` that may read anything, so that dialects ask for the whole source. It is never called."""
+    return hit.text
+
+
+def _reads_source(settings: Settings) -> bool:
+    """Whether a model reads more of a document than its text: a callable that takes hits, ``nbproxy.field``."""
+    models = (settings.model, *settings.shadow.values())
+    return any(getattr(model, "reads_source", False) for model in models)
 
 
 # Contract §4 names the first reason that applies, and beyond-depth comes before these.

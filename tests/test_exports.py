@@ -33,8 +33,12 @@ SURFACE = [
     "datasets",
     "dialects",
     "evaluate",
+    "field",
+    "fuse",
     "listwise",
     "load",
+    "pyterrier",
+    "service",
     "start",
 ]
 

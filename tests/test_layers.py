@@ -21,7 +21,7 @@ LEVELS: dict[int, str] = {
     3: "pipeline batches streams segments memory finishing newest recorder systems compare evaluate",
     4: "background trust origin dialing pages copies upstream recording replay datasets engine scoring options",
     5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
-    "overview routes server ports views panel live remote remote_settings report",
+    "overview routes server ports views panel live remote remote_settings report retriever",
     6: "desk session connected registry",
     7: "demo demo_report",
     8: "cli",

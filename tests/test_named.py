@@ -40,7 +40,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     ("text", "stands_for"),
     [("none", None), ("bm25", "bm25"), ("org/model", "org/model"), ("./folder", "./folder"),
-     ("http://localhost:1/rerank", "http://localhost:1/rerank")],
+     ("http://localhost:1/rerank", "http://localhost:1/rerank"),
+     ("https://me:key@a.example/v1/rerank#org/model", "https://me:key@a.example/v1/rerank#org/model")],
 )  # fmt: skip
 def test_what_a_text_stands_for(text: str, stands_for: object) -> None:
     assert named(text) == stands_for

@@ -392,3 +392,26 @@ def test_a_stale_connection_costs_a_search_nothing(start: Start, upstream: Scrip
     upstream.handler = handler
     session = start(upstream.url, model=backwards)
     assert [ids(search(session))[0] for _ in range(3)] == ["49"] * 3
+
+
+def test_a_model_that_reads_the_source_gets_it_whole(start: Start, json_upstream: Json) -> None:
+    def newest(query: str, hits: list[nbproxy.Hit]) -> list[int]:
+        return [hit.source["year"] for hit in hits]
+
+    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
+        shown = json.loads(body)["_source"]
+        sources = [{"title": f"red {n}", **({"year": year} if shown is True else {})} for n, year in ((0, 7), (1, 9))]
+        hits = [{"_index": "books", "_id": s["title"], "_score": 1.0, "_source": s} for s in sources]
+        return 200, {"hits": {"total": {"value": 2}, "hits": hits}}
+
+    json_upstream.answer = answer
+    for role in ("model", "shadow"):
+        for model in (newest, nbproxy.field("year"), nbproxy.fuse("words", nbproxy.field("year"), weights=[1, 2])):
+            session = start(json_upstream.url, name=f"{role} {model!r}", model=None)
+            setattr(session, role, model if role == "model" else {"s": model})
+            found = search(session, {**BODY, "_source": ["title"]}).json["hits"]["hits"]
+            assert [hit["_source"] for hit in found] == [{"title": hit["_id"]} for hit in found]
+            assert session.flush(TIMEOUT) is None
+            ranked = session.hits[session.hits.role == ("served" if role == "model" else "shadow")]
+            assert ranked.sort_values("rank").doc_id.tolist() == ["red 1", "red 0"]
+            session.stop()

@@ -7,20 +7,28 @@ imports no model library.
 from __future__ import annotations
 
 from .base import BaseReranker
+from .causal import CausalReranker
 from .checked import checked_scores
 from .convert import ACCEPTED, as_reranker
+from .field import field
 from .functions import FunctionReranker, Listwise, listwise
+from .fusion import fuse
 from .original import Original
 from .packaged import packaged_minilm
+from .service import service
 
 __all__ = [
     "ACCEPTED",
     "BaseReranker",
+    "CausalReranker",
     "FunctionReranker",
     "Listwise",
     "Original",
     "as_reranker",
     "checked_scores",
+    "field",
+    "fuse",
     "listwise",
     "packaged_minilm",
+    "service",
 ]

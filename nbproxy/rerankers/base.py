@@ -10,6 +10,7 @@ Laws of this layer:
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -78,6 +79,19 @@ def hits_of(texts: Sequence[str]) -> list[Hit]:
 def texts_of(hits: Sequence[Hit]) -> list[str]:
     """The texts a model reads; the pipeline never gives a model a hit that has none."""
     return [hit.text or "" for hit in hits]
+
+
+def filled(values: Sequence[float | None]) -> list[float]:
+    """Scores where some hits got none: these come last, all alike; where no hit has one, all score 0.
+
+    >>> filled([2.0, None, 5.0])
+    [2.0, 0.0, 5.0]
+    """
+    there = [value for value in values if value is not None]
+    least = min(there, default=1.0)
+    below = least - max(1.0, abs(least))  # by enough to be seen
+    last = below if math.isfinite(below) else math.nextafter(least, -math.inf)
+    return [last if value is None else value for value in values]
 
 
 def hex16(*parts: bytes) -> str:

@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 from ..errors import ConfigError
 
-Kind = Literal["cross-encoder", "bi-encoder"]
+Kind = Literal["cross-encoder", "bi-encoder", "causal-reranker"]
 Pooling = Literal["mean", "cls"]
 
 _CLASSIFIER = re.compile(r"ForSequenceClassification$")
+_CAUSAL = re.compile(r"ForCausalLM$")
 # BertModel and the checkpoints around the same encoder; GPT2LMHeadModel and EncoderDecoderModel are none
 _ENCODER = re.compile(r"((?<!LMHead)(?<!Decoder)Model|ForMaskedLM|ForPreTraining)$")
 
@@ -28,6 +29,7 @@ _ENCODER = re.compile(r"((?<!LMHead)(?<!Decoder)Model|ForMaskedLM|ForPreTraining
 _MODULES: dict[Kind, frozenset[str]] = {
     "cross-encoder": frozenset({"Transformer"}),
     "bi-encoder": frozenset({"Transformer", "Pooling", "Normalize"}),
+    "causal-reranker": frozenset({"Transformer"}),
 }
 
 # Everything read from a folder that changes a score
@@ -81,8 +83,8 @@ class ModelFolder:
             return self._only_known_modules(kind or "bi-encoder")
         raise ConfigError(
             f"{self.path} holds {', '.join(names) or 'a model that names no architecture'}; accepted are "
-            "cross-encoders (…ForSequenceClassification) and bi-encoders (a sentence-transformers folder, or a "
-            "plain encoder such as BertModel)"
+            "cross-encoders (…ForSequenceClassification), bi-encoders (a sentence-transformers folder, or a plain "
+            "encoder such as BertModel) and causal language models trained to rerank (…ForCausalLM)"
         )
 
     def _only_known_modules(self, kind: Kind) -> Kind:
@@ -151,6 +153,8 @@ def architecture_kind(names: list[str], encoder_decoder: bool = False) -> Kind |
     """
     if any(_CLASSIFIER.search(name) for name in names):
         return "cross-encoder"
+    if any(_CAUSAL.search(name) for name in names):
+        return "causal-reranker"
     encoder = bool(names) and all(_ENCODER.search(name) for name in names)
     return "bi-encoder" if encoder and not encoder_decoder else None
 

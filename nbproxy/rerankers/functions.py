@@ -28,7 +28,7 @@ class FunctionReranker(BaseReranker):
     def __init__(self, function: Callable[..., Any], *, name: str | None = None) -> None:
         super().__init__(name or callable_name(function), callable_fingerprint(function), function)
         self.function = function
-        self.wants_hits = _wants_hits(function)
+        self.wants_hits = self.reads_source = _wants_hits(function)
 
     def score(self, query: str, hits: Sequence[Hit]) -> Any:
         return self.function(query, list(hits) if self.wants_hits else texts_of(hits))

@@ -15,6 +15,7 @@ from nbproxy.rerankers.bm25 import BM25
 from nbproxy.rerankers.functions import FunctionReranker, Listwise
 from nbproxy.rerankers.original import Original
 from nbproxy.rerankers.transformer import BiEncoder, CrossEncoder
+from nbproxy.rerankers.words import Words
 
 
 class Foreign:
@@ -44,7 +45,8 @@ def model(query, texts):
 
 
 @pytest.mark.parametrize(
-    ("x", "kind"), [("original", Original), ("bm25", BM25), (model, FunctionReranker), (listwise(model), Listwise)]
+    ("x", "kind"),
+    [("original", Original), ("bm25", BM25), ("words", Words), (model, FunctionReranker), (listwise(model), Listwise)],
 )
 def test_kinds(x, kind):
     reranker = as_reranker(x)
@@ -123,18 +125,38 @@ def test_classes(x):
         as_reranker(x)
 
 
+@pytest.mark.parametrize(
+    ("task", "labels", "kind"), [("text-classification", 1, CrossEncoder), ("feature-extraction", None, BiEncoder)]
+)
+def test_pipelines(tiny, task, labels, kind):
+    import transformers
+
+    folder = tiny("bert", labels)
+    made = transformers.pipeline(task, model=str(folder), device="cpu")
+    reranker = as_reranker(made)
+    assert type(reranker) is kind
+    assert reranker("w1", ["w1 w2", "w3"]) == pytest.approx(as_reranker(folder)("w1", ["w1 w2", "w3"]), abs=1e-6)
+    made.tokenizer = None
+    with pytest.raises(ConfigError, match="the pipeline's model is a Bert"):
+        as_reranker(made)
+
+
+def test_a_callable_of_hits_and_a_field_ask_for_the_whole_source():
+    assert as_reranker(lambda query, hits: []).reads_source
+    assert not as_reranker(model).reads_source
+
+
 def test_modules_of_torch_are_not_called(tiny, sentence_transformers):
     encoder = sentence_transformers.CrossEncoder(str(tiny("bert", 1)))
-    for x in (encoder, encoder.model):
-        with pytest.raises(ConfigError, match=r"reads tensors.*give \(model, tokenizer\).*lambda query, texts"):
-            as_reranker(x)
+    with pytest.raises(ConfigError, match=r"reads tensors.*give \(model, tokenizer\).*lambda query, texts"):
+        as_reranker(encoder.model)
 
 
-@pytest.mark.parametrize(
-    "x", ["", " ", "/no/where", "./bm25", "http://localhost:8080/rerank", "a/b/c", "a\0b", "é" * 5000]
-)
+@pytest.mark.parametrize("x", ["", " ", "/no/where", "./bm25", "ftp://localhost/rerank", "a/b/c", "a\0b", "é" * 5000])
 def test_strings_that_name_nothing(x):
-    with pytest.raises(ConfigError, match=r"no built-in model \('original' and 'bm25'\), no folder here") as caught:
+    with pytest.raises(
+        ConfigError, match=r"no built-in model \('original', 'bm25', 'words'\), no folder here"
+    ) as caught:
         as_reranker(x)
     assert ACCEPTED in str(caught.value)
 
@@ -178,7 +200,8 @@ def test_missing_bm25s(monkeypatch):
 def test_the_package_imports_no_model_library():
     code = (
         "import sys, nbproxy.rerankers as r; r.as_reranker('bm25'); r.as_reranker(lambda query, texts: [])\n"
-        "print(sorted({'torch', 'transformers', 'bm25s', 'huggingface_hub'} & set(sys.modules)))"
+        "heavy = 'torch transformers bm25s huggingface_hub sentence_transformers rerankers flashrank pyterrier'\n"
+        "print(sorted({*heavy.split()} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"

@@ -46,7 +46,6 @@ def test_kinds(tmp_path, files, kind):
     ("files", "message"),
     [
         (config("GPT2LMHeadModel"), "holds GPT2LMHeadModel; accepted are cross-encoders"),
-        (config("Qwen3ForCausalLM"), "holds Qwen3ForCausalLM; accepted are"),
         (config("EncoderDecoderModel"), "holds EncoderDecoderModel; accepted are"),
         (config("T5Model", is_encoder_decoder=True), "holds T5Model; accepted are"),
         (config(), "holds a model that names no architecture; accepted are"),
