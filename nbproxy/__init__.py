@@ -19,6 +19,8 @@ from .connected import connect
 from .errors import ConfigError, MissingExtra, NbproxyError, RerankFault, SessionClosed
 from .evaluate import Evaluation, evaluate
 from .exchange import Exchange
+from .interleave import interleave
+from .interleaving import Interleaving
 from .ranking import Hit, Reranker, Search
 from .recording import Recording, load
 from .registry import start
@@ -35,6 +37,7 @@ __all__ = [
     "Evaluation",
     "Exchange",
     "Hit",
+    "Interleaving",
     "Limits",
     "MissingExtra",
     "NbproxyError",
@@ -51,6 +54,7 @@ __all__ = [
     "connect",
     "datasets",
     "evaluate",
+    "interleave",
     "listwise",
     "load",
     "start",

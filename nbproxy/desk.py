@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from .clicks import Click
 from .controls import Sight, Snapshot
 from .errors import ConfigError
 from .frames import schema
@@ -62,6 +63,10 @@ class SessionDesk:
         if scorer is None:
             raise _gone(trying.model)
         return scorer.scores(trying.query, hits_of(trying.texts), None)
+
+    def clicked(self, click: Click) -> None:
+        """Record it; whose it was is found where it is asked for."""
+        self._session.clicked(click)
 
     def end(self) -> None:
         """Stop the session, once this is answered."""

@@ -10,7 +10,7 @@ from .base import BaseReranker
 from .checked import checked_scores
 from .convert import ACCEPTED, as_reranker
 from .functions import FunctionReranker, Listwise, listwise
-from .original import Original
+from .original import Original, is_original
 from .packaged import packaged_minilm
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Original",
     "as_reranker",
     "checked_scores",
+    "is_original",
     "listwise",
     "packaged_minilm",
 ]
