@@ -18,6 +18,7 @@ from .messages import Headers, Request
 from .pipeline import Alone, Several
 from .ranking import Search
 from .settings import Limits, Settings
+from .ubi import answered_id
 
 
 def search_columns(search: Search, head: RequestHead | None, depth: int) -> dict[str, Any]:
@@ -91,7 +92,9 @@ class Completion:
         settings, ranking = self.settings, None
         if answer is not None:
             ranking = pipeline.as_answered(self.dialect, answer, search, settings, settings.model)
-        return {"rankings": (ranking,) if ranking else (), **search_columns(search, head, settings.depth)}
+        columns = search_columns(search, head, settings.depth)
+        columns["ubi_query_id"] = search.ubi_query_id or answered_id(request.body, answer)
+        return {"rankings": (ranking,) if ranking else (), **columns}
 
     def _answer(self, exchange: Exchange) -> bytes | None:
         """The whole answer without its content coding; None: there is none to read."""
@@ -125,6 +128,7 @@ class PartRows:
             more["reason"] = plan.reason
         else:
             more |= search_columns(plan.search, None, self.depth)
+            more["ubi_query_id"] = plan.search.ubi_query_id or answered_id(plan.request.body, self.each.came[number])
             if not plan.unchanged:
                 more["upstream_request_body"] = _widened(body, part, plan.request.body)
         if answered := self.each.done.get(number):

@@ -27,6 +27,7 @@ from .relay import Relay
 from .search_rows import Completion, PartRows, asks, search_columns
 from .settings import Settings
 from .shadows import About
+from .ubi import Named
 
 # An answer with its hits in another order is another representation (RFC 9110 §8.8): its validators go.
 _STALE = frozenset(
@@ -219,7 +220,10 @@ class SearchExchange:
     async def _answer_one(self, plan: Plan, head: ResponseHead, raw: bytes, plain: bytes, arrived: float) -> None:
         done = await self._answering.answer(plan, plain, arrived)
         self._draft.rerank_ms = done.rerank_ms
-        await self._send(head, raw, plain, done.body, done.columns)
+        columns = dict(done.columns)
+        if plan.search.ubi_query_id is None and b'"ubi"' in plan.request.body:
+            columns["complete"] = Named(plan.request.body, plain)
+        await self._send(head, raw, plain, done.body, columns)
         self._shadow(None, done)
 
     async def _answer_each(

@@ -1,4 +1,4 @@
-"""Clicks among the User Behavior Insights events that clients index through the proxy.
+"""User Behavior Insights: clicks among the events that clients index through the proxy, and ids that upstream gave.
 
 The events' schema: https://docs.opensearch.org/latest/search-plugins/ubi/schemas/ (``action_name``, ``query_id``,
 ``timestamp``, ``event_attributes.object`` with ``object_id`` and ``internal_id``). They go to indices whose names begin
@@ -52,6 +52,43 @@ def index_of(method: str, target: str) -> str | None:
 
 def _fits(shape: tuple[str, ...], segments: list[str]) -> bool:
     return len(shape) == len(segments) and all(w in ("*", got) for w, got in zip(shape, segments, strict=True))
+
+
+class _Ubi(msgspec.Struct):
+    query_id: str | None = None
+
+
+class _Ext(msgspec.Struct):
+    ubi: _Ubi | None = None
+
+
+class _Answer(msgspec.Struct):
+    ext: _Ext | None = None
+
+
+def answered_id(asked: bytes | None, answer: bytes | None) -> str | None:
+    """The UBI id that upstream gave a search which asked for one (``ext.ubi``) without naming it.
+
+    :param asked: the request's body; ``answer``: upstream's, both without their content coding.
+    """
+    if not asked or not answer or b'"ubi"' not in asked:
+        return None
+    try:
+        ext = msgspec.json.decode(answer, type=_Answer).ext
+    except _BROKEN:
+        return None
+    return ext.ubi.query_id if ext is not None and ext.ubi is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Completes a search with the UBI id that its answer gave. Runs on the recorder's thread."""
+
+    asked: bytes
+    answer: bytes
+
+    def __call__(self, exchange: Exchange) -> Exchange:
+        return msgspec.structs.replace(exchange, ubi_query_id=answered_id(self.asked, self.answer))
 
 
 @dataclass(frozen=True, slots=True)

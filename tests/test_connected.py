@@ -91,8 +91,8 @@ def process(
 # -- the same interface
 
 # What a session has for its own process only.
-HERE_ONLY = {"clicked", 
-    "allowed_hosts", "end", "forked", "options", "pages", "reopen", "scorers", "sight_now", "snapshot_now",
+HERE_ONLY = {
+    "allowed_hosts", "clicked", "end", "forked", "options", "pages", "reopen", "scorers", "sight_now", "snapshot_now",
     "status_now", "token_file",
 }  # fmt: skip
 
