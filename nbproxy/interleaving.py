@@ -17,9 +17,11 @@ Laws:
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +38,6 @@ EXACT = 100_000  # won minus lost exchanges of all queries: beyond, the normal d
 UNKNOWN, ELSEWHERE = "no interleaved search", "not among the hits"
 
 Search = tuple[str, int]  # exchange id and part, -1 for none
-Document = tuple[str | None, str]
 
 
 @dataclass(frozen=True, repr=False)
@@ -191,16 +192,12 @@ class _Past:
 
     search: Search
     started: pd.Timestamp
-    documents: Mapping[Document, int]
+    documents: Mapping[str, Sequence[tuple[str | None, int]]]
 
     def rank(self, index: str | None, names: Sequence[str]) -> int | None:
         """Where a document stands; without an index the best place of that id."""
-        places = [
-            place
-            for (at, doc_id), place in self.documents.items()
-            if doc_id in names and (index is None or at == index)
-        ]
-        return min(places, default=None)
+        places = (place for name in names for place in self.documents.get(name, ()))
+        return min((rank for at, rank in places if index is None or at == index), default=None)
 
 
 def credit(clicks: pd.DataFrame, merges: pd.DataFrame, ranked: pd.DataFrame) -> list[tuple[Search, int] | str]:
@@ -212,11 +209,11 @@ def credit(clicks: pd.DataFrame, merges: pd.DataFrame, ranked: pd.DataFrame) -> 
 
 def _history(merges: pd.DataFrame, ranked: pd.DataFrame) -> Mapping[tuple[str, str], list[_Past]]:
     """(kind of id, id) → its searches, oldest first."""
-    documents: dict[Search, dict[Document, int]] = defaultdict(dict)
+    documents: dict[Search, dict[str, list[tuple[str | None, int]]]] = defaultdict(dict)
     columns = ranked[["exchange_id", "part", "index", "doc_id", "rank"]]
     for exchange_id, part, index, doc_id, rank in columns.itertuples(index=False, name=None):
         if isinstance(doc_id, str):
-            documents[exchange_id, part].setdefault((_text(index), doc_id), int(rank))
+            documents[exchange_id, part].setdefault(doc_id, []).append((_text(index), int(rank)))
     past: dict[tuple[str, str], list[_Past]] = defaultdict(list)
     kinds = ("query_id", "ubi_query_id")
     keys = merges[list(kinds)].itertuples(index=False, name=None)
@@ -238,9 +235,9 @@ def _credited(
 ) -> tuple[Search, int] | str:
     documents, found = [name for name in names if isinstance(name, str)], False
     for kind, key in (("ubi_query_id", ubi_query_id), ("query_id", query_id)):
-        for one in reversed(past.get((kind, key), ())):
-            if one.started > time:
-                continue
+        searches = past.get((kind, key), [])
+        begun = bisect_right(searches, time, key=attrgetter("started"))
+        for one in map(searches.__getitem__, range(begun - 1, -1, -1)):
             if time - one.started > WINDOW:
                 break
             found = True
@@ -283,17 +280,11 @@ def _summary(pair: Pair, decided: pd.DataFrame) -> pd.DataFrame:
 
 
 def _per_query(decided: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for _, own in decided.groupby(["query_id", "index"], sort=False, dropna=False):
-        last = own.iloc[-1]
-        rows.append({
-            **{name: last[name] for name in ("query_id", "query", "index")},
-            "exchanges": len(own),
-            "clicks_a": int(own["clicks_a"].sum()),
-            "clicks_b": int(own["clicks_b"].sum()),
-            **_tally(own["net"]),
-        })  # fmt: skip
-    return pd.DataFrame(rows, columns=PER_QUERY)
+    net = decided["net"]
+    won = decided.assign(exchanges=1, wins_a=net > 0, wins_b=net < 0, ties=net == 0)
+    queries = won.groupby(["query_id", "index"], sort=False, dropna=False)
+    counts = queries[["exchanges", "clicks_a", "clicks_b", "wins_a", "wins_b", "ties"]].sum()
+    return counts.assign(query=queries["query"].last()).reset_index()[PER_QUERY]
 
 
 def p_value(nets: Iterable[float]) -> float:

@@ -43,17 +43,18 @@ def team_draft(a: Sequence[int], b: Sequence[int], coins: Coins) -> Merged:
     >>> team_draft([1, 2, 3], [3, 1, 2], iter([True, False]))
     Merged(order=(1, 3, 2), teams='abb', propensities=(0.5, 1.0, 0.5))
     """
-    wishes, sizes, taken = {"a": iter(a), "b": iter(b)}, {"a": 0, "b": 0}, set[int]()
+    wishes, taken, ahead = (iter(a), iter(b)), set[int](), 0
     order, teams, propensities = [], [], []
     for _ in a:
-        even = sizes["a"] == sizes["b"]
-        team = ("a" if next(coins) else "b") if even else min(sizes, key=lambda team: sizes[team])
-        pick = next(document for document in wishes[team] if document not in taken)
+        second = ahead > 0 or (ahead == 0 and not next(coins))
+        pick = next(wishes[second])
+        while pick in taken:
+            pick = next(wishes[second])
         taken.add(pick)
-        sizes[team] += 1
         order.append(pick)
-        teams.append(team)
-        propensities.append(0.5 if even else 1.0)
+        teams.append("ab"[second])
+        propensities.append(1.0 if ahead else 0.5)
+        ahead += -1 if second else 1
     return Merged(tuple(order), "".join(teams), tuple(propensities))
 
 
