@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -248,12 +248,14 @@ def test_it_is_shown_as_html_and_text_and_escaped(traffic: Traffic) -> None:
 # -- the test
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 200))
 def test_where_no_query_repeats_p_is_the_sign_tests(a: int, b: int) -> None:
     wanted = binomtest(a, a + b).pvalue if a + b else 1.0
     assert p_value([1] * a + [-1] * b + [0] * 7) == pytest.approx(wanted)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-6, 6), max_size=10))
 def test_p_counts_the_signs_that_come_out_as_far(nets: list[int]) -> None:
     sums = [

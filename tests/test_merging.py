@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbproxy.merging import coins, team_draft
@@ -19,6 +19,7 @@ def orders(draw: st.DrawFn, most: int = 30) -> Orders:
     return draw(st.permutations(range(n))), draw(st.permutations(range(n)))
 
 
+@settings(deadline=None)
 @given(orders(), st.text())
 def test_every_document_stands_once_and_a_teams_in_its_own_order(both: Orders, key: str) -> None:
     a, b = both
@@ -30,6 +31,7 @@ def test_every_document_stands_once_and_a_teams_in_its_own_order(both: Orders, k
         assert theirs == sorted(theirs, key=own.index)
 
 
+@settings(deadline=None)
 @given(orders(), st.text())
 def test_no_team_is_ever_more_than_one_ahead(both: Orders, key: str) -> None:
     teams = team_draft(*both, coins(key)).teams
@@ -37,6 +39,7 @@ def test_no_team_is_ever_more_than_one_ahead(both: Orders, key: str) -> None:
         assert abs(teams[:n].count("a") - teams[:n].count("b")) <= 1
 
 
+@settings(deadline=None)
 @given(orders(), st.text())
 def test_each_team_takes_its_best_document_that_is_left(both: Orders, key: str) -> None:
     merged, own, taken = team_draft(*both, coins(key)), dict(zip("ab", both, strict=True)), set[int]()
@@ -45,6 +48,7 @@ def test_each_team_takes_its_best_document_that_is_left(both: Orders, key: str) 
         taken.add(document)
 
 
+@settings(deadline=None)
 @given(orders(), st.lists(st.booleans(), min_size=30, max_size=30))
 def test_turned_coins_and_swapped_orders_give_the_same_documents_to_the_other_team(
     both: Orders, flips: list[bool]
@@ -57,6 +61,7 @@ def test_turned_coins_and_swapped_orders_give_the_same_documents_to_the_other_te
     assert one.propensities == other.propensities
 
 
+@settings(deadline=None)
 @given(orders(most=9))
 def test_over_all_coins_both_teams_stand_equally_high_and_propensities_are_true(both: Orders) -> None:
     """By counting: each order with its teams comes as often as the product of its propensities says."""

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbproxy.exchange import Exchange
@@ -122,6 +122,7 @@ def test_of_a_large_request_what_is_recorded_stays_the_first_64_kib() -> None:
     assert done.request_truncated
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["/ubi_events/_doc", "/_bulk"]), st.sampled_from([b"", b"gzip", b"no"]))
 def test_nothing_raises(body: bytes, target: str, coding: bytes) -> None:
     head = b"Content-Encoding: %b\r\n" % coding if coding else b""
@@ -137,6 +138,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON, JSON, JSON)
 def test_no_json_raises(attributes: Any, query_id: Any, action: Any) -> None:
     told = event(event_attributes=attributes, query_id=query_id)
