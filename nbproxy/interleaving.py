@@ -295,8 +295,9 @@ def p_value(nets: Iterable[float]) -> float:
     >>> p_value([1, 1, 1, 1, -1]), p_value([5]), p_value([])
     (0.375, 1.0, 1.0)
     """
-    sizes = Counter(abs(int(net)) for net in nets if net)
-    total, far = sum(size * n for size, n in sizes.items()), abs(sum(int(net) for net in nets if net))
+    whole = [int(net) for net in nets if net]
+    sizes = Counter(map(abs, whole))
+    total, far = sum(map(abs, whole)), abs(sum(whole))
     if far == 0:
         return 1.0
     if total > EXACT:

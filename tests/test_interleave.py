@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,39 @@ def test_from_another_process(start: Start, json_upstream: Json, tmp_path: Path,
         assert far.interleaving().picks.equals(session.interleaving().picks)
         with pytest.raises(ConfigError, match="object of this process"):
             far.model = nbproxy.interleave("original", "bm25")
+
+
+def test_from_another_process_by_what_is_there_already(start: Start, json_upstream: Json) -> None:
+    session = start(json_upstream.url)
+    session.models["mix"] = PAIR
+    with nbproxy.connect(session.url) as far:
+        far.model = far.models["mix"]
+        assert session.model is session.models["mix"]
+        far.models["again"] = far.model
+        assert session.models["again"].fingerprint == session.model.fingerprint
+        with pytest.raises(ConfigError, match="no scores of its own"):
+            far.model("query", ["a", "b"])
+        far.set_model("again")
+        assert session.model.name == "again"
+
+
+def test_no_click_is_lost_among_many_clients(start: Start, json_upstream: Json) -> None:
+    session = start(json_upstream.url, model=PAIR, deadline=None)
+
+    def visit(n: int) -> int:
+        with Client(session.url) as client:
+            for turn in range(10):
+                query_id = b"q%d-%d" % (n, turn)
+                body = json.dumps(asked(n * 100 + turn)).encode()
+                client.ask(b"POST", b"/books/_search", body, b"X-Opaque-Id: " + query_id)
+                told = json.dumps({"query_id": query_id.decode(), "doc_id": "49"}).encode()
+                assert client.ask(b"POST", b"/_nbproxy/click", told).status == 202
+        return 10
+
+    with ThreadPoolExecutor(12) as pool:
+        sent = sum(pool.map(visit, range(12)))
+    assert row(session)[2:6] == [0, sent, 0, sent]
+    assert session.interleaving().unmatched.empty
 
 
 def test_the_users_redaction_sees_clicks_too(start: Start, json_upstream: Json) -> None:
