@@ -20,6 +20,8 @@ from .dialects import Elasticsearch, JSONDialect, Solr
 from .errors import ConfigError, MissingExtra, NbproxyError, RerankFault, SessionClosed
 from .evaluate import Evaluation, evaluate
 from .exchange import Exchange
+from .interleave import interleave
+from .interleaving import Interleaving
 from .messages import Request
 from .ranking import Hit, Reranker, Search
 from .recording import Recording, load
@@ -39,6 +41,7 @@ __all__ = [
     "Evaluation",
     "Exchange",
     "Hit",
+    "Interleaving",
     "JSONDialect",
     "Limits",
     "MissingExtra",
@@ -61,6 +64,7 @@ __all__ = [
     "evaluate",
     "field",
     "fuse",
+    "interleave",
     "listwise",
     "load",
     "pyterrier",

@@ -17,9 +17,10 @@ from . import pipeline
 from .context import HEAVY, Context
 from .dialects import Answer, Dialect, Unreadable
 from .errors import RerankFault
+from .mergers import Merger, merged
 from .pipeline import Outcome, Plan, Several
-from .ranking import Reranker, Search
-from .rerankers import Original
+from .ranking import Search
+from .rerankers import is_original
 from .scoring import Scorer
 from .settings import FieldsSetting, Settings
 
@@ -44,7 +45,7 @@ class Answered:
         outcome = self.outcome
         return {
             "ubi_query_id": self.search.ubi_query_id,
-            "rankings": (outcome.ranking,),
+            "rankings": (outcome.ranking, *outcome.others),
             "reranked": outcome.reranked,
             "reason": outcome.reason,
             "error": outcome.error,
@@ -148,22 +149,26 @@ class Answering:
         reason = "no-hits" if not answer.hits else "no-model" if model is None else answer.reason
         if reason is not None or model is None:
             return pipeline.unranked(answer, search, model, reason), None
-        if _is_original(model):
+        if is_original(getattr(model, "reranker", model)):
             return pipeline.unranked(answer, search, model, None, reranked=True, score=math.nan), None
         if not positions:
             return pipeline.unranked(answer, search, model, "no-text"), None
-        assert isinstance(model, Scorer)
+        assert isinstance(model, (Scorer, Merger))
         began = time.perf_counter()
         outcome = await self._scored(search, answer, model, positions, arrived)
         return outcome, (time.perf_counter() - began) * 1e3
 
     async def _scored(
-        self, search: Search, answer: Answer, model: Scorer, positions: Sequence[int], arrived: float
+        self, search: Search, answer: Answer, model: Scorer | Merger, positions: Sequence[int], arrived: float
     ) -> Outcome:
         settings = self._settings
         left = None if settings.deadline is None else settings.deadline - (time.perf_counter() - arrived)
+        hits = [answer.hits[i] for i in positions]
         try:
-            scores = await model.scores(search.query, [answer.hits[i] for i in positions], left)
+            if isinstance(model, Merger):
+                both = await model.scores(search.query, hits, left)
+                return merged(answer, search, settings.depth, model, positions, both)
+            scores = await model.scores(search.query, hits, left)
         except RerankFault as fault:
             self._context.note("model", self._exchange_id(), fault.__cause__ or fault)
             return pipeline.unranked(answer, search, model, fault.why, str(fault))
@@ -177,8 +182,3 @@ def _with(body: bytes, spans: Sequence[tuple[int, int]], values: Sequence[bytes]
         pieces += [body[at:start], value]
         at = end
     return b"".join([*pieces, body[at:]])
-
-
-def _is_original(model: Reranker) -> bool:
-    reranker = getattr(model, "reranker", model)
-    return isinstance(getattr(reranker, "inner", reranker), Original)

@@ -13,17 +13,20 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
+from .clicks import Click
 from .drafts import NOTHING, Body, Draft, start_times
 from .exchange import Exchange, new_exchange_ids
-from .frames import BODY, FRAME_COLUMNS, HITS_COLUMNS, TIME, Column, schema
+from .frames import BODY, EVENT_COLUMNS, FRAME_COLUMNS, HITS_COLUMNS, TIME, Column, schema
 from .ranking import Ranking
 from .redact import redact_head, redact_target
 
 FRAME_SCHEMA = schema(FRAME_COLUMNS)
 HITS_SCHEMA = schema(HITS_COLUMNS)
+EVENT_SCHEMA = schema(EVENT_COLUMNS)
 
 _MORE = attrgetter("more")
 _RENAMED = {"request_headers": "request_head", "response_headers": "response_head"}
@@ -191,6 +194,39 @@ def _each(rankings: Sequence[Ranking]) -> dict[str, list[Any]]:
         "returned": list(chain.from_iterable(ranking.returned for ranking in rankings)),
         "text": [hit.text for hit in hits],
     }
+
+
+def has_events(row: Row) -> bool:
+    """Whether :func:`events_batch` has something to say of it."""
+    clicks = not isinstance(row, Draft) and bool(row.clicks)
+    return clicks or any(ranking.teams is not None for ranking in row.rankings)
+
+
+def events_batch(exchanges: Iterable[Exchange]) -> Any:
+    """A record batch of one row for each merged ranking and each click, in the order given."""
+    rows = [row for exchange in exchanges for row in (*_merges(exchange), *map(_clicked, exchange.clicks))]
+    return _batch({name: [row.get(name) for row in rows] for name in EVENT_COLUMNS}, EVENT_COLUMNS, EVENT_SCHEMA)
+
+
+def _merges(exchange: Exchange) -> list[dict[str, Any]]:
+    return [
+        {
+            "event": "merge",
+            "exchange_id": exchange.exchange_id,
+            "part": exchange.part,
+            "method": teams.method,
+            **dict(zip(("a", "a_fingerprint"), teams.a, strict=True)),
+            **dict(zip(("b", "b_fingerprint"), teams.b, strict=True)),
+            "teams": teams.letters,
+            "propensities": " ".join(f"{value:.17g}" for value in teams.propensities),
+        }
+        for teams in (ranking.teams for ranking in exchange.rankings)
+        if teams is not None
+    ]
+
+
+def _clicked(click: Click) -> dict[str, Any]:
+    return {"event": "click", **msgspec.structs.asdict(click)}
 
 
 def _batch(values: Mapping[str, Sequence[Any]], columns: Mapping[str, Column], of: Any) -> Any:

@@ -22,7 +22,7 @@ from .pages import Page, decoded
 from .recording import Recorded, Recording
 from .remote import Remote
 from .remote_settings import RemoteSettings
-from .segments import HITS, ROWS, Kind
+from .segments import EVENTS, HITS, ROWS, Kind
 from .warn import warn
 
 if TYPE_CHECKING:
@@ -163,6 +163,9 @@ class ConnectedSession(RemoteSettings, Recorded):
     def _lines(self) -> pd.DataFrame:
         return self._hits(bulky=False)
 
+    def _events(self) -> Any:
+        return self._copy(EVENTS, bulky=True)
+
     def _hits(self, *, bulky: bool) -> pd.DataFrame:
         hits = self._copy(HITS, bulky=bulky)
         return self._shown(hits, self._copy(ROWS, bulky=False), HITS)
@@ -200,7 +203,7 @@ class ConnectedSession(RemoteSettings, Recorded):
         if self._is_here(Path(path) / f"token-{facts['session']}"):
             self._page(ROWS, 1 << 62, bulky=False)  # writes what waits
             return Recording(path)
-        for kind in (ROWS, HITS):
+        for kind in (ROWS, HITS, EVENTS):
             self._copy(kind, bulky=True)
         assert self._home is not None
         return Recording(self._home.path / "whole")

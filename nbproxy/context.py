@@ -64,6 +64,7 @@ class Context:
     loads: Worker = field(default_factory=lambda: Worker("nbproxy-loads"))  # models that a view switches to
     shadowing: Callable[..., None] | None = None
     heads: Memo[RequestHead] = field(default_factory=Memo)
+    told_of_clicks: bool = False  # there is, or was, an interleaving: requests may tell of clicks
 
     def __post_init__(self) -> None:
         self.record = self.sink.append  # one object for all drafts

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from .clicks import Click
 from .controls import Sight, Snapshot
 from .errors import ConfigError
 from .frames import schema
+from .mergers import Merger
 from .models import in_background
 from .named import named
 from .pages import KINDS, Page, encoded
+from .ranking import Model
 from .redact import redact_target
 from .rerankers.base import hits_of
 from .routes import Change, Kept, Loading, Trying
-from .scoring import Scorer
 
 if TYPE_CHECKING:
     from .session import Session
@@ -60,8 +62,14 @@ class SessionDesk:
         """On the model's own thread, after the searches that wait for it."""
         scorer = next((one for one in self._session.scorers if _is(one, trying.model)), None)
         if scorer is None:
+            if isinstance(self._known(trying.model), Merger):
+                raise ConfigError(f"{trying.model.name!r} merges two orders and has no scores of its own")
             raise _gone(trying.model)
         return scorer.scores(trying.query, hits_of(trying.texts), None)
+
+    def clicked(self, click: Click) -> None:
+        """Record it; whose it was is found where it is asked for."""
+        self._session.clicked(click)
 
     def end(self) -> None:
         """Stop the session, once this is answered."""
@@ -128,14 +136,21 @@ class SessionDesk:
     def _source(self, source: str | Kept | None) -> Any:
         if not isinstance(source, Kept):
             return None if source is None else named(source)
-        known = next((one for one in self._session.scorers if _is(one, source)), None)
+        known = self._known(source)
         if known is None:
             raise _gone(source)
-        return known.reranker
+        return known
+
+    def _known(self, kept: Kept) -> Any:
+        """The model of that name and fingerprint, None: it is not there, or no longer."""
+        session = self._session
+        models = [session.model, *session.models.values(), *session.shadow.values()]
+        models += [scorer.reranker for scorer in session.scorers]  # those that are merged too
+        return next((one for one in models if one is not None and _is(one, kept)), None)
 
 
-def _is(scorer: Scorer, kept: Kept) -> bool:
-    return (scorer.name, scorer.fingerprint) == (kept.name, kept.fingerprint)
+def _is(model: Model, kept: Kept) -> bool:
+    return (model.name, model.fingerprint) == (kept.name, kept.fingerprint)
 
 
 def _gone(kept: Kept) -> ConfigError:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from .clicks import Click
 from .ranking import Ranking
 
 Route = Literal["search", "pass", "own"]
@@ -18,11 +19,11 @@ Route = Literal["search", "pass", "own"]
 class Exchange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A finished exchange, or one search of a multi-search (``part`` is then its number).
 
-    Fields are the columns of ``session.frame`` (contract §5) but for five, which the recorder turns into columns
+    Fields are the columns of ``session.frame`` (contract §5) but for six, which the recorder turns into columns
     off the event loop: ``request_head`` and ``response_head`` are raw header lines (redacted before they are
     stored), ``rankings`` become rows of ``session.hits``, ``parts``, the searches of a multi-search, rows of the
-    frame after its own, and ``complete`` finishes what was not worth doing on the loop: it returns the exchange with
-    its search columns, rankings and parts filled in.
+    frame after its own, ``clicks`` (that the request told of) are kept beside both, and ``complete`` finishes what was
+    not worth doing on the loop: it returns the exchange with its search columns, rankings, clicks and parts filled in.
 
     Times are epoch microseconds (``started``) and milliseconds (``*_ms``). A body is content as transferred on
     the client's side, whole on search routes, else its first 64 KiB (``*_truncated`` says so); ``upstream_*_body``
@@ -64,6 +65,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str | None = None
     error: str | None = None
     rankings: tuple[Ranking, ...] = ()
+    clicks: tuple[Click, ...] = ()
     parts: tuple[Exchange, ...] = ()
     complete: Callable[[Exchange], Exchange] | None = None
 

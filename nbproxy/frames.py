@@ -1,4 +1,5 @@
-"""The columns of ``session.frame`` and ``session.hits``: name, how Arrow stores it, what pandas shows.
+"""The columns of ``session.frame`` and ``session.hits``: name, how Arrow stores it, what pandas shows. And those of
+what is recorded beside them.
 
 Laws:
 
@@ -111,6 +112,27 @@ HITS_COLUMNS: Mapping[str, Column] = {
     "rank": WHOLE,
     "returned": FLAG,
     "text": TEXT,
+}
+
+
+EVENT_COLUMNS: Mapping[str, Column] = {  # "merge": a search was interleaved; "click": somebody told of a click
+    "event": TEXT,
+    "exchange_id": TEXT,
+    "part": WHOLE,
+    "method": TEXT,
+    "a": TEXT,
+    "a_fingerprint": TEXT,
+    "b": TEXT,
+    "b_fingerprint": TEXT,
+    "teams": TEXT,  # a letter for each rank
+    "propensities": TEXT,  # with a space between
+    "time": TIME,
+    "source": TEXT,
+    "query_id": TEXT,
+    "ubi_query_id": TEXT,
+    "index": TEXT,
+    "doc_id": TEXT,
+    "internal_id": TEXT,
 }
 
 

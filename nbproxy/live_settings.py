@@ -11,7 +11,8 @@ from typing import Any
 
 from .context import Context
 from .errors import ConfigError
-from .models import Shelf, in_background, load
+from .mergers import Merger
+from .models import Shelf, in_background, load, merges, scorers_of
 from .options import Options
 from .scoring import Scorer
 from .settings import FieldsSetting, Settings
@@ -63,7 +64,7 @@ class LiveSettings:
         """The models in use, each with its worker."""
         settings = self._settings
         known = [settings.model, *settings.models.values(), *settings.shadow.values()]
-        return tuple(model for model in known if isinstance(model, Scorer))
+        return tuple(dict.fromkeys(scorer for model in known for scorer in scorers_of(model)))
 
     def _shelf(self, attribute: str) -> Shelf:
         def read() -> dict[str, Any]:
@@ -79,6 +80,10 @@ class LiveSettings:
         for name, scorer in loaded.items():
             if scorer is None:
                 raise ConfigError(f"session.{attribute}[{name!r}] must be a model, not None")
+            if attribute == "shadow" and isinstance(scorer, Merger):
+                raise ConfigError(
+                    "an interleaving learns from clicks, and nobody sees a shadow's order; shadow its models"
+                )
         self._change(**{attribute: MappingProxyType(loaded)})
 
     @property
@@ -140,6 +145,7 @@ class LiveSettings:
         """One reference is replaced; an exchange in flight keeps the one that it took."""
         with self._lock:
             self._settings = self._context.settings = replace(self._settings, **changes)
+            self._context.told_of_clicks |= merges(self._settings)
 
 
 def _unwrapped(model: Any) -> Any:

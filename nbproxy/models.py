@@ -8,17 +8,23 @@ from concurrent.futures import Future
 from typing import Any
 
 from .background import settle
+from .errors import ConfigError
+from .interleave import Interleave
+from .mergers import Merger
 from .rerankers import as_reranker
 from .scoring import Scorer
+from .settings import Settings
 
 
-def load(source: Any, name: str | None = None, living: tuple[Scorer, ...] = ()) -> Scorer | None:
-    """What ``session.model = source`` serves: loaded and with a worker, or None.
+def load(source: Any, name: str | None = None, living: tuple[Scorer, ...] = ()) -> Scorer | Merger | None:
+    """What ``session.model = source`` serves: loaded and with a worker (an interleaving: two of each), or None.
 
     :param living: scorers in use. The very same model object keeps its worker, as no model is ever called
         concurrently with itself.
     :raises ConfigError: ``source`` cannot be used as a model.
     """
+    if isinstance(source, (Interleave, Merger)):
+        return _merger(source, name, living)
     for scorer in living:
         if source is scorer or (source is scorer.reranker and name in (None, scorer.name)):
             return scorer
@@ -26,6 +32,29 @@ def load(source: Any, name: str | None = None, living: tuple[Scorer, ...] = ()) 
     if reranker is None:
         return None
     return next((scorer for scorer in living if scorer.reranker is reranker), None) or Scorer(reranker)
+
+
+def _merger(source: Interleave | Merger, name: str | None, living: tuple[Scorer, ...]) -> Merger:
+    """An interleaving's two models, loaded; of one that is loaded already, the same ones."""
+    if isinstance(source, Merger):
+        return source if name in (None, source.name) else Merger(source.source, *source.scorers, name)
+    a = load(source.a, living=living)
+    b = load(source.b, living=(*living, *scorers_of(a)))
+    if not isinstance(a, Scorer) or not isinstance(b, Scorer):
+        raise ConfigError("interleave merges the orders of two models; an interleaving, or None, is not one")
+    return Merger(source, a, b, name)
+
+
+def scorers_of(model: Any) -> tuple[Scorer, ...]:
+    """The models, each with its worker, that something which serves consists of."""
+    if isinstance(model, Merger):
+        return model.scorers
+    return (model,) if isinstance(model, Scorer) else ()
+
+
+def merges(settings: Settings) -> bool:
+    """Whether an interleaving serves, or may be picked."""
+    return any(isinstance(model, Merger) for model in (settings.model, *settings.models.values()))
 
 
 def in_background(work: Callable[[], Any], name: str) -> Future[Any]:

@@ -25,10 +25,10 @@ import pyarrow.compute as pc
 
 from .frames import conform, schema
 from .recorder import Recorder
-from .segments import BULK_ROWS, HITS, ROWS, Kind, Segment, stream_batches
+from .segments import BULK_ROWS, EVENTS, HITS, ROWS, Kind, Segment, stream_batches
 
 PAGE_BYTES = 8 * 2**20
-KINDS = {"rows": ROWS, "hits": HITS}
+KINDS = {"rows": ROWS, "hits": HITS, "events": EVENTS}
 _META = b"nbproxy"
 _TRIES = 5
 

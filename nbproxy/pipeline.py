@@ -14,7 +14,7 @@ from .content import TooLarge, Undecodable, decode, known
 from .dialects import Answer, Dialect, Part, Unreadable, Widened
 from .errors import RerankFault
 from .messages import Request
-from .ranking import Hit, Ranking, Reranker, Role, Search, query_hash, reorder
+from .ranking import Hit, Model, Ranking, Role, Search, query_hash, reorder
 from .settings import Settings
 
 
@@ -171,19 +171,23 @@ def plain_request(request: Request, limit: int | None) -> Request | Alone:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a search is answered with: ``order`` are positions in the answer's hits, already cut to the page."""
+    """What a search is answered with: ``order`` are positions in the answer's hits, already cut to the page.
+
+    :ivar others: rankings beside the served one: of the models that an interleaving merges.
+    """
 
     order: tuple[int, ...]
     ranking: Ranking
     reranked: bool
     reason: str | None = None
     error: str | None = None
+    others: tuple[Ranking, ...] = ()
 
 
 def unranked(
     answer: Answer,
     search: Search,
-    model: Reranker | None,
+    model: Model | None,
     reason: str | None,
     error: str | None = None,
     *,
@@ -196,7 +200,7 @@ def unranked(
     return Outcome(tuple(page), ranking, reranked, reason, error)
 
 
-def in_order(hits: Sequence[Hit], page: range, model: Reranker | None, *, score: float | None = None) -> Ranking:
+def in_order(hits: Sequence[Hit], page: range, model: Model | None, *, score: float | None = None) -> Ranking:
     """Hits as upstream ranked them; those in ``page`` (positions) were returned."""
     return Ranking(
         role="served",
@@ -222,7 +226,7 @@ def full_order(scores: Sequence[float | None], depth: int) -> list[int]:
 def all_ranked(
     answer: Answer,
     depth: int,
-    model: Reranker,
+    model: Model,
     positions: Sequence[int],
     scores: Sequence[float],
     role: Role = "served",
@@ -245,7 +249,7 @@ def ranked(
     answer: Answer,
     search: Search,
     settings: Settings,
-    model: Reranker,
+    model: Model,
     positions: Sequence[int],
     scores: Sequence[float],
 ) -> Outcome:
@@ -273,7 +277,7 @@ def _below(score: float | None, floor: float | None) -> bool:
 
 
 def as_answered(
-    dialect: Dialect, body: bytes, search: Search, settings: Settings, model: Reranker | None
+    dialect: Dialect, body: bytes, search: Search, settings: Settings, model: Model | None
 ) -> tuple[Search, Ranking | None]:
     """The hits of an answer that was passed on untouched, None where they cannot be read; and the search with what
     only the answer tells of it."""

@@ -59,6 +59,22 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Teams:
+    """Whose each hit of a merged order is (see :mod:`nbproxy.merging`).
+
+    :ivar a, b: name and fingerprint of the two models.
+    :ivar letters: ``a`` or ``b`` for each rank from 1; ranks beyond it are nobody's.
+    :ivar propensities: of each of these ranks.
+    """
+
+    method: str
+    a: tuple[str, str]
+    b: tuple[str, str]
+    letters: str
+    propensities: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ranking:
     """One system's order of one search's hits: what becomes rows of ``session.hits``.
 
@@ -67,6 +83,7 @@ class Ranking:
     :ivar scores: the model's, None where the model gave none.
     :ivar ranks: the place in this order, absolute, from 1.
     :ivar returned: whether the client got the hit.
+    :ivar teams: of an interleaving's order.
     """
 
     role: Role
@@ -76,6 +93,17 @@ class Ranking:
     scores: tuple[float | None, ...]
     ranks: tuple[int, ...]
     returned: tuple[bool, ...]
+    teams: Teams | None = None
+
+
+class Model(Protocol):
+    """What can serve: a :class:`Reranker`, or a merger of two."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
 
 @runtime_checkable

@@ -34,14 +34,15 @@ import pandas as pd
 import platformdirs
 
 from . import frames
-from .batches import Row, all_plain, hits_batch, plain_batch, rows_batch
+from .batches import Row, all_plain, events_batch, has_events, hits_batch, plain_batch, rows_batch
+from .clicks import Click
 from .drafts import Draft
 from .errors import ConfigError, NbproxyError
 from .exchange import Exchange
 from .finishing import OnError, Redact, finish, late, without_credentials
 from .newest import Newest
 from .ranking import Ranking
-from .segments import HITS, ROLL_BYTES, ROWS, Log, Table, read_row, shrink, size_of
+from .segments import EVENTS, HITS, ROLL_BYTES, ROWS, Kind, Log, Table, read_row, segments, shrink, size_of
 from .streams import Bench, Message
 from .warn import warn
 
@@ -78,7 +79,7 @@ def default_directory(name: str, session_id: str) -> Path:
 
 
 class Late(NamedTuple):
-    """A ranking that came after its exchange."""
+    """A ranking that came after its exchange, or a click."""
 
     carrier: Exchange
     weight: int = 0
@@ -131,7 +132,7 @@ class Recorder:
         self._session, self._redact, self._limit, self._on_error = session_id, redact, limit_bytes, on_error
         self._count = count or (lambda _: None)
         self._settled = 0  # bytes in sealed files
-        self._rows, self._hits = self._tables(roll_bytes)
+        self._all = self._rows, self._hits, self._events = self._tables(roll_bytes)
         self._pending: deque[_Item] = deque()
         self._plain: deque[Draft] = deque()  # those that are not built yet
         self._plain_weight = 0
@@ -207,6 +208,17 @@ class Recorder:
             self._hand_over(Late(late(exchange_id, part, query_id, query, ranking)))
             self._wake.set()
 
+    def append_click(self, click: Click) -> None:
+        """Take a click that a request told of; from any thread."""
+        if self._closing or len(self._pending) >= BACKLOG_ROWS:
+            self._refused += 1
+            return
+        carrier = Exchange(
+            exchange_id=click.exchange_id, started=click.time, method="", target="", route="own", clicks=(click,)
+        )
+        self._hand_over(Late(carrier))
+        self._wake.set()
+
     # --- what others call
 
     @property
@@ -217,7 +229,7 @@ class Recorder:
     @property
     def bytes(self) -> int:
         """Of this session: on disk, and in memory what waits or has no disk to go to."""
-        return self._settled + self._open_bytes() + self._rows.memory.bytes + self._hits.memory.bytes
+        return self._settled + self._open_bytes() + sum(table.memory.bytes for table in self._all)
 
     def newest(self, n: int = RING) -> list[Exchange]:
         """At most ``n`` (and 256) of the newest recorded exchanges, newest first, redacted, without bodies.
@@ -267,6 +279,11 @@ class Recorder:
         hits = self._hits.read(self._lock, texts)
         return self._shown(hits, self._rows.read(self._lock, False), frames.HITS_COLUMNS)
 
+    def events(self) -> Any:
+        """The interleaved searches and the clicks, as an Arrow table of ``EVENT_COLUMNS``."""
+        self.flush()
+        return self._events.read(self._lock, True)
+
     def row(self, exchange_id: str, part: int | None = None) -> Mapping[str, Any] | None:
         """One row of :meth:`frame` as Python values, without reading the other bodies; None: not recorded."""
         self.flush()
@@ -282,8 +299,8 @@ class Recorder:
 
     @property
     def tables(self) -> Mapping[str, Table]:
-        """``rows`` and ``hits``; whoever lists what is in them holds :attr:`lock`."""
-        return {table.kind.name: table for table in (self._rows, self._hits)}
+        """``rows``, ``hits`` and ``events``; whoever lists what is in them holds :attr:`lock`."""
+        return {table.kind.name: table for table in self._all}
 
     @property
     def lock(self) -> threading.Lock:
@@ -297,8 +314,8 @@ class Recorder:
         :param timeout: seconds to wait for the thread; None: as long as it takes.
         """
         if os.getpid() != self._pid:  # a forked child: the files are its parent's
-            self._rows.close()
-            self._hits.close()
+            for table in self._all:
+                table.close()
             return
         if not self._closing:
             self._sealing, self._closing = seal, True
@@ -334,7 +351,7 @@ class Recorder:
             self._drain()
         except Exception as error:
             self._report("recording", None, error)
-        for table in (self._rows, self._hits):
+        for table in self._all:
             self._attempt(table, table.retry)
             if self._sealing and table.log is not None:
                 while table.log.rolled:
@@ -357,11 +374,11 @@ class Recorder:
 
     @property
     def _tidied(self) -> bool:
-        return not any(table.log is not None and table.log.rolled for table in (self._rows, self._hits))
+        return not any(table.log is not None and table.log.rolled for table in self._all)
 
     def _tidy(self) -> None:
         """Seal what was left for later, one stream at a time."""
-        for table in (self._rows, self._hits):
+        for table in self._all:
             if table.log is not None and table.log.rolled and not self._busy:
                 self._seal(table, table.log.seal_rolled)
 
@@ -398,7 +415,7 @@ class Recorder:
         self._roll_or_seal(self._rows)
 
     def _write_rows(self, items: Sequence[Row | Late | threading.Event]) -> None:
-        """One batch of each table."""
+        """One batch of each table, of those that have something to say."""
         rows = self._completed([one for one in items if isinstance(one, Row)])
         lates = self._completed([one.carrier for one in items if isinstance(one, Late)])
         drafts_only = all(isinstance(row, Draft) for row in rows)
@@ -407,7 +424,9 @@ class Recorder:
         batches = self._built(rows_batch, rows)
         self._store(self._rows, batches)
         ranked = [row for row in rows if row.rankings]
+        clicked = [row for row in rows if not isinstance(row, Draft) and row.clicks and not row.rankings]
         self._store(self._hits, self._built(hits_batch, [*ranked, *lates]))
+        self._store(self._events, self._built(events_batch, list(filter(has_events, [*ranked, *clicked, *lates]))))
         with self._gate:
             whole = [row for row in rows if row.part is None]
             self._count(whole)
@@ -493,21 +512,28 @@ class Recorder:
 
     # --- parts
 
-    def _tables(self, roll_bytes: int | None) -> tuple[Table, Table]:
-        if self.path is None:
+    def _tables(self, roll_bytes: int | None) -> tuple[Table, Table, Table]:
+        path = self.path
+        if path is None:
             share = MEMORY_BYTES if self._limit is None else min(MEMORY_BYTES, self._limit // 2)
-            return Table(ROWS, None, share), Table(HITS, None, share)
+            return Table(ROWS, None, share), Table(HITS, None, share), Table(EVENTS, None, share)
         self._roll = roll = roll_bytes or _roll_bytes(self._limit)
+
+        def log(kind: Kind) -> Log:
+            return Log(path, kind, self._session, roll_bytes=roll)
+
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            rows, hits = (Log(self.path, kind, self._session, roll_bytes=roll) for kind in (ROWS, HITS))
-            self._settled = size_of(self.path, self._session) - rows.open_bytes - hits.open_bytes
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            rows, hits = log(ROWS), log(HITS)
+            events = log(EVENTS) if self._session in segments(path, EVENTS) else None
+            self._settled = size_of(path, self._session) - sum(one.open_bytes for one in (rows, hits, events) if one)
         except OSError as error:
-            raise ConfigError(f"cannot record to {self.path}: {error.strerror or error}") from error
-        return Table(ROWS, rows, SPILL_BYTES), Table(HITS, hits, SPILL_BYTES)
+            raise ConfigError(f"cannot record to {path}: {error.strerror or error}") from error
+        later = Table(EVENTS, events, SPILL_BYTES, begin=lambda: log(EVENTS))
+        return Table(ROWS, rows, SPILL_BYTES), Table(HITS, hits, SPILL_BYTES), later
 
     def _open_bytes(self) -> int:
-        return sum(table.log.open_bytes for table in (self._rows, self._hits) if table.log)
+        return sum(table.log.open_bytes for table in self._all if table.log)
 
     def _shown(self, table: Any, rows: Any, columns: Mapping[str, frames.Column]) -> pd.DataFrame:
         ids = frames.ambiguous_ids(rows)

@@ -27,12 +27,13 @@ import pyarrow.compute as pc
 from . import frames
 from .content import decode
 from .errors import ConfigError
-from .segments import HITS, ROWS, Kind, read_all, read_row, segments, size_of
+from .segments import EVENTS, HITS, ROWS, Kind, read_all, read_row, segments, size_of
 from .warn import warn
 
 if TYPE_CHECKING:
     from .compare import Comparison
     from .evaluate import Evaluation
+    from .interleaving import Interleaving
 
 Which = Literal["request", "response", "upstream_request", "upstream_response"]
 Scope = Literal["window", "page"]
@@ -103,6 +104,26 @@ class Recorded(ABC):
             self._rows(), self._lines(), qrels, measures=measures, baseline=baseline, queries=queries, scope=scope
         )
 
+    def interleaving(self, model: str | None = None) -> Interleaving:
+        """Which of two interleaved models users clicked more, and whether that may be chance (see
+        :class:`nbproxy.Interleaving`).
+
+        :param model: the name under which the two were served; None: the pair that was interleaved last. Exchanges of
+            one pair count together, whatever the seed.
+        :raises ConfigError: nothing was interleaved.
+        """
+        from .interleaving import interleaved
+
+        return interleaved(self._rows(), self._lines(), self._events(), model=model, serving=self._serving())
+
+    def _events(self) -> Any:
+        """Interleaved searches and clicks, as an Arrow table of ``frames.EVENT_COLUMNS``."""
+        return frames.schema(frames.EVENT_COLUMNS).empty_table()
+
+    def _serving(self) -> tuple[str, str] | None:
+        """The names of the two models that are interleaved now."""
+        return None
+
     def _rows(self) -> pd.DataFrame:
         """``frame``, where the bodies may be null."""
         return self.frame
@@ -172,6 +193,9 @@ class Recording(Recorded):
 
     def _lines(self) -> pd.DataFrame:
         return self._shown(self._table(HITS, bulky=False), HITS)
+
+    def _events(self) -> Any:
+        return self._table(EVENTS, bulky=True)
 
     def _row(self, exchange_id: str, part: int | None) -> Mapping[str, Any] | None:
         for listed in segments(self.path, ROWS).values():

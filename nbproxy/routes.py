@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import inspect
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
@@ -12,6 +13,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from .background import Worker
+from .clicks import Click, read_click
 from .client import ClientConnection, error_body
 from .context import Context
 from .controls import Sight, Snapshot
@@ -76,6 +78,7 @@ class Desk(Protocol):
     def allowed_hosts(self) -> frozenset[str]: ...
 
     # on the loop's thread: never block
+    def clicked(self, click: Click) -> None: ...
     def flushed(self, seconds: float) -> Awaitable[bool]: ...
     def scored(self, trying: Trying) -> Awaitable[list[float]]: ...
     def end(self) -> None: ...
@@ -99,6 +102,7 @@ class Call:
 
     params: Mapping[str, str]
     body: bytes
+    exchange_id: str = ""
 
     def number(self, name: str, default: int, most: int) -> int:
         """A parameter that is a whole number, brought to 0 … ``most``."""
@@ -121,6 +125,8 @@ class Own:
 
     :ivar answer: what is answered, as JSON; an :class:`Arrow`; or an awaitable of one of the two.
     :ivar on: the worker that it runs on; None: the event loop.
+    :ivar status: of what is answered.
+    :ivar open: a page of any other origin may send it, and read the answer. Nothing that needs a token is.
     :ivar quiet: looks at the recording, so it must not grow by it: not recorded where it succeeds. A GET can ask for
         the same (``status?quiet``): a view's own look is no traffic.
     """
@@ -130,6 +136,8 @@ class Own:
     token: bool = True
     on: Literal["views", "loads"] | None = None
     quiet: bool = False
+    status: int = 200
+    open: bool = False
 
     @property
     def allowed(self) -> str:
@@ -159,6 +167,11 @@ def _model(desk: Desk, call: Call) -> Any:
     return desk.status_now()["model"]
 
 
+def _click(desk: Desk, call: Call) -> Any:
+    desk.clicked(read_click(call.body, call.exchange_id, time.time()))
+    return {"accepted": True}
+
+
 def _load(desk: Desk, call: Call) -> Any:
     desk.load(call.json(Loading))
     return desk.facts()["settings"]
@@ -183,6 +196,8 @@ def _row(desk: Desk, call: Call) -> Arrow:
 
 ROUTES: dict[str, Own] = {
     "status": Own("GET", lambda desk, _: desk.status_now(), token=False, on="views"),
+    # From a browser by navigator.sendBeacon, or by fetch as a simple request: neither is asked about beforehand.
+    "click": Own("POST", _click, token=False, status=202, open=True),
     "session": Own("GET", lambda desk, _: desk.facts(), on="views", quiet=True),
     "snapshot": Own(
         "GET", lambda desk, call: desk.snapshot_now(call.number("lines", 50, 1000)), on="views", quiet=True
@@ -191,6 +206,7 @@ ROUTES: dict[str, Own] = {
     "errors": Own("GET", lambda desk, _: desk.errors(), on="views", quiet=True),
     "rows": Own("GET", _page("rows"), on="views", quiet=True),
     "hits": Own("GET", _page("hits"), on="views", quiet=True),
+    "events": Own("GET", _page("events"), on="views", quiet=True),
     "row": Own("GET", _row, on="views", quiet=True),
     "flush": Own("GET", lambda desk, call: desk.flushed(call.number("ms", 0, 30_000) / 1000), quiet=True),
     "score": Own("POST", lambda desk, call: desk.scored(call.json(Trying)), quiet=True),
@@ -274,13 +290,18 @@ class OwnExchange:
         self._context.spawn(self._run(route))
 
     async def _run(self, route: Own) -> None:
-        call = Call(_params(self._draft.head.target), b"".join(self._pieces))
+        call = Call(_params(self._draft.head.target), b"".join(self._pieces), self._draft.exchange_id)
         try:
             result = await self._result(route, call)
         except Exception as error:
             self.on_fault(self._fault(error))
         else:
-            self._answer(200, result, quiet=route.quiet or (route.method == "GET" and "quiet" in call.params))
+            self._answer(
+                route.status,
+                result,
+                self._fields,
+                quiet=route.quiet or (route.method == "GET" and "quiet" in call.params),
+            )
 
     def _fault(self, error: Exception) -> HttpFault:
         """What is answered where a route raises."""
@@ -310,10 +331,15 @@ class OwnExchange:
             self._over = True
             self._draft.finish("the client closed the connection")
 
+    @property
+    def _fields(self) -> bytes:
+        route = ROUTES.get(_name(self._draft.head.target))
+        return b"Access-Control-Allow-Origin: *\r\n" if route is not None and route.open else b""
+
     def on_fault(self, fault: HttpFault) -> None:
-        fields = b"WWW-Authenticate: Bearer\r\n" if fault.status == 401 else b""
+        fields = b"WWW-Authenticate: Bearer\r\n" if fault.status == 401 else self._fields
         if fault.status == 405:
-            fields = b"Allow: %b\r\n" % ROUTES[_name(self._draft.head.target)].allowed.encode()
+            fields += b"Allow: %b\r\n" % ROUTES[_name(self._draft.head.target)].allowed.encode()
         if fault.__cause__ is not None:
             fields += f"{ERROR_FIELD}: {type(fault.__cause__).__name__}\r\n".encode("ascii", "replace")
         self._answer(fault.status, error_body(fault), fields, str(fault))

@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from . import content, pipeline
@@ -21,6 +22,7 @@ from .heads import ResponseHead, persistence, restated
 from .messages import Request
 from .outbound import request_block, request_line, signed
 from .pipeline import Alone, Plan, Several
+from .ranking import Ranking
 from .relay import Relay
 from .search_rows import Completion, PartRows, asks, search_columns
 from .settings import Settings
@@ -261,7 +263,7 @@ class SearchExchange:
             query = done.search.query
             query_id = pipeline.query_id(self._head.headers.get("x-opaque-id") if part is None else None, query)
             about = About(self._draft.exchange_id, part, query_id, query, done.outcome.ranking.returned)
-            self._context.shadowing(about, self._settings, done.answer)
+            self._context.shadowing(about, _without(self._settings, done.outcome.others), done.answer)
 
     def _write(
         self, head: ResponseHead, body: bytes, *, changed: bool = False, coding: bytes | None = None, **more: Any
@@ -297,6 +299,13 @@ class SearchExchange:
         self._draft.reason = reason
         self._draft.note(**more)
         self._draft.finish(error)
+
+
+def _without(settings: Settings, known: Sequence[Ranking]) -> Settings:
+    """The settings without the shadows whose ranking is known: an interleaving has asked them."""
+    names = {(ranking.model, ranking.model_fingerprint) for ranking in known}
+    kept = {key: one for key, one in settings.shadow.items() if (one.name, one.fingerprint) not in names}
+    return settings if len(kept) == len(settings.shadow) else replace(settings, shadow=kept)
 
 
 def _restated(head: ResponseHead, length: int, coding: bytes | None) -> bytes:

@@ -11,6 +11,7 @@ Laws:
   goes last. So the light file is the commit: where it exists the stream of the same number is not read, where it
   does not the bulk file is not. A crash between any two steps neither doubles nor loses a row.
 - The bulk file may be gone (a recording has a limit): its columns are then null. Nothing else is ever removed.
+- Events (``events-….arrows``) have nothing bulky, and a file only where there are any.
 - Files are 0600: they hold people's traffic.
 """
 
@@ -21,13 +22,13 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from .frames import FRAME_COLUMNS, HITS_COLUMNS, Column, conform, from_batches, place_of, schema
+from .frames import EVENT_COLUMNS, FRAME_COLUMNS, HITS_COLUMNS, Column, conform, from_batches, place_of, schema
 from .memory import MemoryLog
 from .streams import Bench, StreamFile, open_new, prelude
 
@@ -36,12 +37,12 @@ ROLL_BATCHES = 4096  # a quiet session writes a batch per exchange, 6 KB each at
 LOOK_S = 1.0
 BULK_ROWS = 256  # in one compressed batch, so that one body can be read without the rest
 
-_NAME = re.compile(r"(rows|bodies|hits|texts)-([A-Za-z0-9_.-]+)-(\d{6,})\.(arrows|arrow)")
+_NAME = re.compile(r"(rows|bodies|hits|texts|events)-([A-Za-z0-9_.-]+)-(\d{6,})\.(arrows|arrow)")
 _BROKEN = (OSError, pa.ArrowInvalid)  # what a cut stream raises
 
 
 class Kind(NamedTuple):
-    """One of the two tables of a recording.
+    """One of the tables of a recording.
 
     :ivar name: of its files.
     :ivar bulk: of the files of its large columns.
@@ -65,6 +66,7 @@ ROWS = Kind(
     ("request_body", "response_body", "upstream_request_body", "upstream_response_body"),
 )
 HITS = Kind("hits", "texts", HITS_COLUMNS, ("text",))
+EVENTS = Kind("events", "", EVENT_COLUMNS, ())  # of interleavings, which most recordings have none of
 
 
 class Segment(NamedTuple):
@@ -121,7 +123,7 @@ def read(segment: Segment, *, bulky: bool = True) -> Any:
         with contextlib.suppress(FileNotFoundError):  # sealed since it was listed, by another process: see the laws
             return _read_stream(segment, bulky)
     table = pa.ipc.open_file(pa.memory_map(str(segment.file))).read_all()
-    if bulky:
+    if bulky and segment.kind.bulky:
         with contextlib.suppress(FileNotFoundError):
             bulk = pa.ipc.open_file(pa.memory_map(str(segment.bulk))).read_all()
             for name in bulk.column_names:
@@ -193,7 +195,7 @@ def seal(segment: Segment) -> Segment:
     """
     kind = segment.kind
     table = read(segment)
-    if table.num_rows:
+    if table.num_rows and kind.bulky:
         _write_file(segment.bulk, table.select(kind.bulky), compression=_codec())
     _write_file(segment.file, table.select(kind.light), compression=None)
     with contextlib.suppress(OSError):  # Windows: somebody has it open; no reader looks at it any more
@@ -380,17 +382,21 @@ class Table:
     """One kind of row of one session: its log on disk, if there is one, and what is only in memory.
 
     :param limit: bytes in memory.
+    :param begin: makes the log with the first row, where there is none yet.
     """
 
-    def __init__(self, kind: Kind, log: Log | None, limit: int) -> None:
+    def __init__(self, kind: Kind, log: Log | None, limit: int, begin: Callable[[], Log] | None = None) -> None:
         self.kind, self.log, self.memory = kind, log, MemoryLog(kind.bulky, limit)
         self.failing = False
+        self._begin = begin
 
     def write(self, batch: Any) -> None:
         """:raises OSError: the batch waits in memory."""
-        if self.log is None:
+        if self.log is None and self._begin is None:
             return self.memory.append(batch)
         try:
+            self.log = self.log or (self._begin and self._begin())
+            assert self.log is not None
             self.retry()
             return self.log.append(batch)
         except OSError:

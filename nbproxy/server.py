@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
-from . import routes
+from . import routes, ubi
 from .client import ClientConnection, error_body
 from .context import Context
 from .dialects import Dialect, sniffing
@@ -150,7 +150,11 @@ class Server:
 
     def _pass(self, client: ClientConnection, head: RequestHead) -> None:
         context = self.context
-        relay = Relay(context, client, Draft(context.record, client.peer, head, context.settings, "pass", client.t0))
+        draft = Draft(context.record, client.peer, head, context.settings, "pass", client.t0)
+        if context.told_of_clicks and (index := ubi.index_of(head.method, head.target)) is not None:
+            draft.keep = (ubi.KEPT, KEPT_OF_A_BODY)
+            draft.note(complete=ubi.UbiClicks(index, KEPT_OF_A_BODY))
+        relay = Relay(context, client, draft)
         client.hand_over(relay)
         relay.start()
 

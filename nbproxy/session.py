@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from . import overview
 from .background import SWITCH_INTERVAL, LoopThread
+from .clicks import Click
 from .context import Context, ErrorNote
 from .controls import Sight, Snapshot, State
 from .desk import SessionDesk
 from .dialects import find
 from .errors import ConfigError, SessionClosed
 from .live_settings import LiveSettings
-from .models import load
+from .mergers import Merger
+from .models import load, merges
 from .options import Options
 from .origin import Origin, origin
 from .pages import Pages
@@ -137,6 +139,7 @@ class Session(LiveSettings, Recorded):
                 pool=Pool(self._place, options.timeouts),
                 spawn=spawner(),
                 host_header=options.host_header,
+                told_of_clicks=merges(self._settings),
             )
             context.shadowing = Shadows(context)
             server = Server(context, SessionDesk(self), self._hosts)
@@ -149,6 +152,7 @@ class Session(LiveSettings, Recorded):
         if previous is not None:  # a restart: counts and errors go on
             self._context.errors = previous.errors
             self._context.error_count = previous.error_count
+            self._context.told_of_clicks |= previous.told_of_clicks
         self._state = "running"
         with contextlib.suppress(OSError):  # for `nbproxy live`, which looks for sessions of this user
             self._note = announce(self._session_id, url=self.url, name=self.name, token_file=self._token_file)
@@ -262,6 +266,18 @@ class Session(LiveSettings, Recorded):
     def _rows(self) -> pd.DataFrame:
         self._barrier()
         return self._recorder.frame(bodies=False)
+
+    def _events(self) -> Any:
+        self._barrier()
+        return self._recorder.events()
+
+    def _serving(self) -> tuple[str, str] | None:
+        model = self._settings.model
+        return (model.scorers[0].name, model.scorers[1].name) if isinstance(model, Merger) else None
+
+    def clicked(self, click: Click) -> None:
+        """Record a click that was told of (``POST /_nbproxy/click``)."""
+        self._recorder.append_click(click)
 
     def _lines(self) -> pd.DataFrame:
         self._barrier()

@@ -9,7 +9,7 @@ from string import Formatter
 from types import MappingProxyType
 
 from .errors import ConfigError
-from .ranking import Hit, Reranker
+from .ranking import Hit, Model, Reranker
 
 FieldsSetting = str | Sequence[str] | Callable[[Hit], str | None] | None
 
@@ -51,7 +51,7 @@ class Limits:
 class Settings:
     """What a running proxy lets change between two exchanges.
 
-    :ivar model: the serving reranker; None: answer as upstream does.
+    :ivar model: the serving reranker, or a merger of two; None: answer as upstream does.
     :ivar models: others that a client may pick by ``X-Nbproxy-Model``.
     :ivar shadow: others that score each search after its answer has gone.
     :ivar depth: how many hits are fetched and reranked.
@@ -60,8 +60,8 @@ class Settings:
     :ivar deadline: seconds from upstream's last byte to the decided order.
     """
 
-    model: Reranker | None = None
-    models: Mapping[str, Reranker] = field(default_factory=lambda: MappingProxyType({}))
+    model: Model | None = None
+    models: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
     shadow: Mapping[str, Reranker] = field(default_factory=lambda: MappingProxyType({}))
     depth: int = 50
     fields: FieldsSetting = None

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import msgspec
 import pandas as pd
@@ -17,15 +18,16 @@ from hypothesis import strategies as st
 
 from nbproxy import recorder as module
 from nbproxy import segments, streams
+from nbproxy.clicks import Click
 from nbproxy.drafts import Draft
 from nbproxy.errors import ConfigError
 from nbproxy.heads import RequestHead
-from nbproxy.ranking import query_hash
+from nbproxy.ranking import Teams, query_hash
 from nbproxy.recorder import BodiesRemoved, Recorder, RecordingStopped, default_directory
 from nbproxy.recording import load
 from nbproxy.settings import Settings
 
-from .recordings import Told, exchange, ranking
+from .recordings import T0, Told, exchange, ranking
 
 
 @pytest.fixture
@@ -374,6 +376,48 @@ def test_a_full_disk_costs_nothing_while_memory_lasts(make, told, monkeypatch):
     assert recorder.dropped == 0
     recorder.close()
     assert len(load(recorder.path).frame) == 4
+
+
+def click(number):
+    return Click(exchange_id=f"{number:08d}", time=T0 + number, source="route", query_id="q", doc_id=f"d{number}")
+
+
+def test_events_have_a_file_where_there_are_any(make, place):
+    recorder = make(place, roll_bytes=20_000)
+    recorder.append(exchange(1, rankings=(ranking(1.0),)))
+    assert recorder.events().num_rows == 0
+    assert place is None or not [name for name in names(place) if name.startswith("events")]
+    teams = Teams("team-draft", ("x", "1"), ("y", "2"), "a", (0.5,))
+    recorder.append(exchange(2, rankings=(replace(ranking(1.0), teams=teams),), clicks=(click(2),)))
+    for number in range(3, 300):
+        recorder.append_click(click(number))
+        if number % 50 == 0:
+            recorder.flush()
+    told = recorder.events().to_pylist()
+    assert [one["event"] for one in told] == ["merge", *["click"] * 298]
+    assert (told[0]["a"], told[0]["teams"], told[0]["propensities"]) == ("x", "a", "0.5")
+    assert [one["doc_id"] for one in told[1:]] == [f"d{number}" for number in range(2, 300)]
+    assert len(recorder.frame()) == recorder.exchanges == 2
+    recorder.close()
+    assert recorder.events().to_pylist() == told
+    if place is not None:
+        assert not [name for name in names(place) if name.endswith((".arrows", ".tmp"))]
+        again = make(place)  # the same session's
+        again.append_click(click(300))
+        assert again.events().num_rows == len(told) + 1
+
+
+def test_events_wait_in_memory_for_a_full_disk(make, told, monkeypatch):
+    disk, recorder = Refusing(monkeypatch), make()
+    disk.full = True
+    recorder.append_click(click(1))
+    assert recorder.events().num_rows == 1
+    disk.full = False
+    recorder.append_click(click(2))
+    assert [one["doc_id"] for one in recorder.events().to_pylist()] == ["d1", "d2"]
+    recorder.close()
+    assert [one["doc_id"] for one in load(recorder.path)._events().to_pylist()] == ["d1", "d2"]
+    assert [where for where, *_ in told] == ["recording"]
 
 
 def test_what_does_not_fit_into_memory_is_dropped_and_counted(make, told, monkeypatch):

@@ -1,98 +1,146 @@
-"""User Behavior Insights: a search that carries ``ext.ubi`` is answered with its id, which is recorded.
-
-The shapes are OpenSearch's: https://docs.opensearch.org/latest/search-plugins/ubi/
-"""
+"""UBI events: which requests may tell of clicks, and which clicks they tell of."""
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Callable
 from typing import Any
 
-import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-import nbproxy
+from nbproxy.exchange import Exchange
+from nbproxy.ubi import UbiClicks, index_of
 
-from .upstreams import Client, Json
-
-Start = Callable[..., nbproxy.Session]
-ASKED = {
-    "query": {"match": {"title": {"query": "laptop"}}},
-    "ext": {
-        "ubi": {
-            "query_id": "12300d16-b6f1-4012-93ea-fcc49cac9042",
-            "user_query": "Apple laptops",
-            "client_id": "devtools",
-            "object_id_field": "_id",
-            "application": "shop",
-            "query_attributes": {"experiment": "a"},
-        }
-    },
-}
-UNNAMED = {"query": {"match": {"title": "laptop"}}, "ext": {"ubi": {"user_query": "Apple laptops"}}}
-BARE = {"query": {"match": {"title": "laptop"}}, "ext": {"ubi": {}}}
-GIVEN = "3ade3b4d-0c1f-4a9c-8f3a-7a2a0a2d6a42"
-HITS = [{"_index": "shop", "_id": str(n), "_score": 3.0 - n, "_source": {"title": f"laptop {n}"}} for n in range(3)]
+from .recordings import T0, exchange
 
 
-def turned(query: str, texts: list[str]) -> list[int]:
-    return list(range(len(texts)))
+def event(**fields: Any) -> dict[str, Any]:
+    known = {"action_name": "click", "query_id": "u1", "event_attributes": {"object": {"object_id": "d1"}}}
+    return {**known, **fields}
 
 
-def plugin(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
-    """An upstream with the plugin: it gives the request's id back, else one of its own, where UBI was asked for."""
-
-    def answered(asked: dict[str, Any]) -> dict[str, Any]:
-        ubi = asked.get("ext", {}).get("ubi")
-        found = {"took": 2, "hits": {"total": {"value": 3, "relation": "eq"}, "hits": HITS[: asked.get("size", 10)]}}
-        return found if ubi is None else {**found, "ext": {"ubi": {"query_id": ubi.get("query_id", GIVEN)}}}
-
-    if "_msearch" in path:
-        return 200, {"responses": [answered(json.loads(line)) for line in body.splitlines()[1::2]]}
-    return 200, answered(json.loads(body))
+def sent(target: str, body: bytes, **fields: Any) -> Exchange:
+    """What the recorder makes of a request to index events."""
+    fields = {"method": "POST", "target": target, "request_body": body, "status": 200} | fields
+    index = index_of("POST", target)
+    assert index is not None
+    return UbiClicks(index, 65_536)(exchange(1, **fields))
 
 
-def ask(session: nbproxy.Session, body: Any, path: bytes = b"/shop/_search") -> Any:
-    with Client(session.url) as client:
-        return client.ask(b"POST", path, json.dumps(body).encode(), b"Content-Type: application/json").json
+def lines(*values: Any) -> bytes:
+    return b"".join(json.dumps(value).encode() + b"\n" for value in values)
 
 
-CASES = [
-    (ASKED, "12300d16-b6f1-4012-93ea-fcc49cac9042", "Apple laptops"),
-    (UNNAMED, GIVEN, "Apple laptops"),
-    (BARE, GIVEN, "laptop"),
-    ({"query": {"match": {"title": 'say "ubi"'}}}, None, 'say "ubi"'),
-]
+@pytest.mark.parametrize(
+    ("method", "target", "index"),
+    [
+        ("POST", "/ubi_events/_doc", "ubi_events"),
+        ("POST", "/ubi_events/_doc?refresh=true", "ubi_events"),
+        ("PUT", "/ubi_events/_doc/7", "ubi_events"),
+        ("POST", "/ubi_events-2026/_create/7", "ubi_events-2026"),
+        ("POST", "/ubi%5Fevents/_doc", "ubi_events"),
+        ("POST", "/_bulk", ""),
+        ("PUT", "/_bulk", ""),
+        ("POST", "/ubi_events/_bulk", "ubi_events"),
+        ("POST", "/books/_bulk", "books"),
+        ("PUT", "/ubi_events/_doc", None),
+        ("GET", "/ubi_events/_doc/7", None),
+        ("DELETE", "/ubi_events/_doc/7", None),
+        ("POST", "/books/_doc", None),
+        ("POST", "/ubi_events/_search", None),
+        ("GET", "/_bulk", None),
+        ("POST", "/", None),
+        ("OPTIONS", "*", None),
+    ],
+)
+def test_which_requests_may_tell_of_clicks(method: str, target: str, index: str | None) -> None:
+    assert index_of(method, target) == index
 
 
-@pytest.mark.parametrize("model", [turned, None, "original"])
-@pytest.mark.parametrize(("body", "event", "query"), CASES)
-def test_a_search_is_answered_with_its_id(
-    start: Start, json_upstream: Json, body: Any, event: str | None, query: str, model: Any
-) -> None:
-    json_upstream.answer = plugin
-    session = start(json_upstream.url, model=model)
-    answer = ask(session, body)
-    assert answer.get("ext", {}).get("ubi", {}).get("query_id") == event
-    order = ["2", "1", "0"] if model is turned else ["0", "1", "2"]
-    assert [hit["_id"] for hit in answer["hits"]["hits"]] == order
-    sent = json.loads(json_upstream.requests[-1][3])
-    assert sent.get("ext") == body.get("ext")
-    row = session.frame.iloc[-1]
-    assert row["query"] == query
-    assert row.ubi_query_id == event if event else pd.isna(row.ubi_query_id)
-    assert row.query_id.startswith("q-")  # an event is no query
+def test_one_event() -> None:
+    body = json.dumps(event(timestamp="2023-11-14T22:13:10Z")).encode()
+    (click,) = sent("/ubi_events/_doc", body).clicks
+    assert (click.source, click.ubi_query_id, click.query_id, click.doc_id) == ("ubi", "u1", None, "d1")
+    assert click.time == 1_700_000_000_000_000 - 10_000_000
+    assert click.exchange_id == exchange(1).exchange_id
 
 
-def test_each_search_of_several_has_its_own_id(start: Start, json_upstream: Json) -> None:
-    json_upstream.answer = plugin
-    session = start(json_upstream.url, model=turned)
-    lines = [{}, ASKED, {}, UNNAMED, {}, {"query": {"match": {"title": "x"}}, "sort": ["_doc"], "ext": {"ubi": {}}}]
-    raw = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    with Client(session.url) as client:
-        answer = client.ask(b"POST", b"/shop/_msearch", raw).json
-    assert [one["ext"]["ubi"]["query_id"] for one in answer["responses"]] == [CASES[0][1], GIVEN, GIVEN]
-    rows = session.frame[session.frame.part.notna()]
-    assert list(rows.ubi_query_id.iloc[:2]) == [CASES[0][1], GIVEN]
-    assert rows.reason.iloc[2] == "sorted"
+def test_a_time_that_is_no_time_or_in_the_future_is_when_it_came() -> None:
+    for timestamp in (None, "soon", "2999-01-01T00:00:00Z"):
+        (click,) = sent("/ubi_events/_doc", json.dumps(event(timestamp=timestamp)).encode(), total_ms=3.0).clicks
+        assert click.time == T0 + 1 + 3000
+
+
+def test_many_events_by_bulk() -> None:
+    body = lines(
+        {"index": {"_index": "ubi_events"}}, event(),
+        {"create": {"_index": "ubi_events"}}, event(query_id="u2"),
+        {"index": {"_index": "books"}}, event(query_id="not an event"),
+        {"delete": {"_index": "ubi_events", "_id": "1"}},
+        {"update": {"_index": "ubi_events", "_id": "1"}}, {"doc": event(query_id="updated")},
+        {"index": {"_index": "ubi_events"}}, event(action_name="impression"),
+        {"index": {}}, event(query_id="u3"),
+    )  # fmt: skip
+    assert [click.ubi_query_id for click in sent("/_bulk", body).clicks] == ["u1", "u2"]
+    assert [click.ubi_query_id for click in sent("/ubi_events/_bulk", body).clicks] == ["u1", "u2", "u3"]
+    packed = sent("/_bulk", gzip.compress(body), request_head=b"Content-Encoding: gzip\r\n")
+    assert len(packed.clicks) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({"event_attributes": {"object": {"object_id": 7}}}, ("7", None)),
+        ({"event_attributes": {"object": {"object_id": "isbn", "internal_id": "d9"}}}, ("isbn", "d9")),
+        ({"event_attributes": {"object": {"internal_id": "d9"}}}, ("d9", "d9")),
+        ({"event_attributes": {}, "object_id": "d2"}, ("d2", None)),
+        ({"event_attributes": {"object": {}}}, None),
+        ({"event_attributes": [1]}, None),
+        ({"query_id": None}, None),
+        ({"query_id": ""}, None),
+        ({"action_name": "add_to_cart"}, None),
+        ({"action_name": None}, None),
+    ],
+)
+def test_which_document_was_clicked(fields: dict[str, Any], names: tuple[str, str | None] | None) -> None:
+    clicks = sent("/ubi_events/_doc", json.dumps(event(**fields)).encode()).clicks
+    assert [(click.doc_id, click.internal_id) for click in clicks] == ([names] if names else [])
+
+
+@pytest.mark.parametrize("status", [None, 400, 404, 503])
+def test_what_upstream_did_not_take_is_no_click(status: int | None) -> None:
+    assert sent("/ubi_events/_doc", json.dumps(event()).encode(), status=status).clicks == ()
+
+
+def test_of_a_large_request_what_is_recorded_stays_the_first_64_kib() -> None:
+    body = lines({"index": {"_index": "ubi_events"}}, event(message="x" * 70_000), {"index": {}}, event())
+    done = sent("/ubi_events/_bulk", body)
+    assert len(done.clicks) == 2
+    assert done.request_body == body[:65_536]
+    assert done.request_truncated
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200), st.sampled_from(["/ubi_events/_doc", "/_bulk"]), st.sampled_from([b"", b"gzip", b"no"]))
+def test_nothing_raises(body: bytes, target: str, coding: bytes) -> None:
+    head = b"Content-Encoding: %b\r\n" % coding if coding else b""
+    sent(target, body + b'"click"', request_head=head)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["_index", "object"]), inner, max_size=2)
+    ),
+)
+
+
+@settings(deadline=None)
+@given(JSON, JSON, JSON)
+def test_no_json_raises(attributes: Any, query_id: Any, action: Any) -> None:
+    told = event(event_attributes=attributes, query_id=query_id)
+    sent("/ubi_events/_doc", json.dumps(told).encode())
+    sent("/_bulk", lines(action, told))
+    sent("/_bulk", lines({"index": action}, told))

@@ -13,7 +13,7 @@ from .convert import ACCEPTED, as_reranker
 from .field import field
 from .functions import FunctionReranker, Listwise, listwise
 from .fusion import fuse
-from .original import Original
+from .original import Original, is_original
 from .packaged import packaged_minilm
 from .service import service
 
@@ -28,6 +28,7 @@ __all__ = [
     "checked_scores",
     "field",
     "fuse",
+    "is_original",
     "listwise",
     "packaged_minilm",
     "service",

@@ -23,3 +23,8 @@ class Original(BaseReranker):
 
     def __call__(self, query: str, texts: Sequence[str]) -> list[float]:  # noqa: ARG002
         return [math.nan] * len(texts)
+
+
+def is_original(model: object) -> bool:
+    """Whether a reranker is this marker, under whatever name."""
+    return isinstance(getattr(model, "inner", model), Original)
