@@ -29,10 +29,12 @@ class Merger:
     :ivar fingerprint: 16 hex digits over both models, the method and the seed: two mergers of one fingerprint give the
         same order for the same orders.
     :ivar source: what was assigned.
+    :ivar reads_source: whether one of them reads more of a document than its text.
     """
 
     def __init__(self, source: Interleave, a: Scorer, b: Scorer, name: str | None = None) -> None:
         self.source, self.scorers = source, (a, b)
+        self.reads_source = any(getattr(one, "reads_source", False) for one in (a, b))
         self.name = name or f"interleave({a.name}, {b.name})"
         key = ("interleave", source.method, type(source.seed).__name__, str(source.seed), a.fingerprint, b.fingerprint)
         self.fingerprint = hex16(*(part.encode("utf-8", "surrogatepass") for part in key))

@@ -37,7 +37,8 @@ a model is one of
   a callable                  (query, texts) -> scores, or (query, hits) -> scores; higher is better
   nbproxy.listwise(callable)  (query, texts) -> indices, best first
   nbproxy.fuse(a, b, …)       several of these as one; nbproxy.field("rating"): a document's own number
-  a Reranker                  an object with name, fingerprint and score(query, hits)"""
+  a Reranker                  an object with name, fingerprint and score(query, hits)
+and for session.model also nbproxy.interleave(a, b), which merges two models' orders"""
 
 BUILT_IN: dict[str, Callable[[str | None], Reranker]] = {"original": Original, "bm25": BM25, "words": Words}
 
