@@ -32,6 +32,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 _PR_SET_TIMERSLACK = 29
+_POINTER = ctypes.c_void_p
 
 
 def sharpen_timers() -> None:
@@ -49,7 +50,11 @@ def keep_freed_memory() -> None:
     than all of its relaying. It raises the limit by itself when a large block is freed (mallopt(3), M_MMAP_THRESHOLD):
     so one is, of which no page was ever touched. Elsewhere this does nothing.
     """
-    bytes(31 * 2**20)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            libc = ctypes.CDLL(None)
+            libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = _POINTER, [ctypes.c_size_t], [_POINTER]
+            libc.free(libc.malloc(31 * 2**20))
 
 
 class LoopThread:
