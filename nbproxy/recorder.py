@@ -1,13 +1,8 @@
-"""Keeps every exchange: appended on the event loop, finished, redacted and written by a thread of its own.
+"""Keeps every exchange: what the event loop has handed over, finished, redacted and written by a thread of its own.
 
 Laws:
 
-- :meth:`Recorder.append` is all that the loop pays: one append to a deque, no lock, no copy. It never blocks,
-  raises, or waits for the disk. If the writer falls so far behind that ``BACKLOG_ROWS`` rows or
-  ``BACKLOG_BYTES`` of bodies wait, new rows are dropped and counted.
-- What comes is a reference (an ended ``Draft``). Plain ones become columns on the loop, ``SLICE_ROWS`` at once: two
-  threads that want the interpreter cost each other more than the work. Serialising and writing is the thread's, and
-  whatever runs code of others.
+- The loop pays one append (:mod:`intake`); what is refused there, as the writer is too far behind, is counted.
 - The thread writes 100 ms after the first row that waits, or when 16 MiB of bodies wait, one batch a time; what was
   written survives ``kill -9``. With nothing to write it sleeps.
 - Nothing is stored before it is redacted. If the user's ``redact`` fails, all that it might have removed is
@@ -23,40 +18,33 @@ import os
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import platformdirs
 
 from . import frames
-from .batches import Row, all_plain, events_batch, has_events, hits_batch, plain_batch, rows_batch
+from .batches import Row, all_plain, events_batch, has_events, hits_batch, rows_batch
 from .clicks import Click
 from .drafts import Draft
 from .errors import ConfigError, NbproxyError
 from .exchange import Exchange
 from .finishing import OnError, Redact, finish, late, without_credentials
+from .intake import Built, Intake, Item, Late
 from .newest import Newest
 from .ranking import Ranking
 from .segments import EVENTS, HITS, ROLL_BYTES, ROWS, Kind, Log, Table, read_row, segments, shrink, size_of
-from .streams import Bench, Message
+from .streams import Bench
 from .warn import warn
 
-FLUSH_S = 0.1
 IDLE_S = 0.5  # with nothing to write there is time to seal
-FLUSH_ROWS = 4096
-HURRY_ITEMS = 4  # slices
-FLUSH_BYTES = 16 * 2**20
 RING = 256
-SLICE_ROWS, SLICE_BYTES = 256, 2 * 2**20  # half a millisecond of the loop
 BUSY_ROWS, BUSY_BYTES = 256, 4 * 2**20  # while so much comes in 100 ms a full stream is not sealed yet …
 ROLLED_SHARE = 4  # … until what waits to be is a fourth of the limit
-BACKLOG_ROWS = 65_536
-BACKLOG_BYTES = 256 * 2**20
 MEMORY_BYTES = 256 * 2**20  # of each table where there is no directory
 SPILL_BYTES = 64 * 2**20  # of each table while the disk refuses
 LIMIT_BYTES = 10 * 2**30
@@ -76,25 +64,6 @@ def default_directory(name: str, session_id: str) -> Path:
     """Where a session records if nothing is said: under the user's data directory (not created here)."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".") or "default"
     return platformdirs.user_data_path("nbproxy", appauthor=False) / "recordings" / safe / session_id
-
-
-class Late(NamedTuple):
-    """A ranking that came after its exchange, or a click."""
-
-    carrier: Exchange
-    weight: int = 0
-
-
-class Built(NamedTuple):
-    """Rows that are columns already: a record batch, or, where there is a file, a message of it."""
-
-    batch: Any
-    message: Message | None
-    weight: int
-    rows: int
-
-
-_Item = Row | Late | Built | threading.Event  # an event is a barrier: set once all before it is written
 
 
 class Recorder:
@@ -133,17 +102,13 @@ class Recorder:
         self._count = count or (lambda _: None)
         self._settled = 0  # bytes in sealed files
         self._all = self._rows, self._hits, self._events = self._tables(roll_bytes)
-        self._pending: deque[_Item] = deque()
-        self._plain: deque[Draft] = deque()  # those that are not built yet
-        self._plain_weight = 0
-        self._gate = threading.Lock()  # what leaves ``_plain`` is in ``_pending`` before anybody else's is
         self._bench = Bench()
+        serialize = None if self._rows.log is None else self._bench.serialize
+        self._intake = Intake(builds=redact is None, serialize=serialize, built=self._came)
         self._newest = Newest(RING)
-        self._wake, self._hurry, self._lock = threading.Event(), threading.Event(), threading.Lock()
-        self._came = self._went = self._refused = self._unfit = 0
-        self._rows_came = self._rows_went = 0
-        self._closing = self._sealing = self._finished = False
-        self._warned = self._awake = self._busy = False
+        self._lock = threading.Lock()
+        self._unfit = 0
+        self._sealing = self._finished = self._warned = self._busy = False
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"nbproxy-recorder-{session_id}", daemon=True)
         self._thread.start()
@@ -152,79 +117,35 @@ class Recorder:
 
     def append(self, row: Row) -> None:
         """Take an exchange, or the draft of one that has ended; from one thread only (the loop's)."""
-        waiting = self._came - self._went
-        if self._closing or self._rows_came - self._rows_went >= BACKLOG_ROWS or waiting > BACKLOG_BYTES:
-            self._refused += 1
+        if not self._intake.append(row):
             self._count([row])
-            return
-        self._came += row.weight
-        self._rows_came += 1
-        if self._redact is None and isinstance(row, Draft) and row.more is None:
-            self._plain.append(row)
-            self._plain_weight += row.weight
-            if len(self._plain) >= SLICE_ROWS or self._plain_weight >= SLICE_BYTES:
-                self._build()
-        else:
-            self._hand_over(row)
-        if not self._awake:
-            self._awake = True
-            self._wake.set()
-        if waiting > FLUSH_BYTES and not self._hurry.is_set():
-            self._hurry.set()
-
-    def _build(self) -> None:
-        with self._gate:
-            drafts = self._taken_out()
-            try:
-                batch = plain_batch(drafts)
-            except Exception:  # the thread finds which of them spoils it
-                self._pending.extend(drafts)
-                return
-            # Serialised here, where nobody else wants the interpreter; the thread has but one call to make.
-            message = None if self._rows.log is None else self._bench.serialize(batch)
-            kept = batch if message is None else None
-            self._pending.append(Built(kept, message, sum(draft.weight for draft in drafts), len(drafts)))
-            self._count(drafts)
-            self.exchanges += len(drafts)
-            self._newest.add_batch(batch)
-        if len(self._pending) >= HURRY_ITEMS:
-            self._hurry.set()
-
-    def _taken_out(self) -> list[Draft]:
-        self._plain_weight = 0
-        return [self._plain.popleft() for _ in range(len(self._plain))]
-
-    def _hand_over(self, *items: _Item) -> None:
-        """To the thread, behind what has come before; from any thread."""
-        with self._gate:
-            self._pending.extend(self._taken_out())
-            self._pending.extend(items)
 
     def append_ranking(
         self, exchange_id: str, part: int | None, query_id: str | None, query: str | None, ranking: Ranking
     ) -> None:
         """Take a ranking that came after its exchange (a shadow's, a replay's); from any thread."""
-        if not self._closing and len(self._pending) < BACKLOG_ROWS:
-            self._hand_over(Late(late(exchange_id, part, query_id, query, ranking)))
-            self._wake.set()
+        self._intake.offer(Late(late(exchange_id, part, query_id, query, ranking)))
 
     def append_click(self, click: Click) -> None:
         """Take a click that a request told of; from any thread."""
-        if self._closing or len(self._pending) >= BACKLOG_ROWS:
-            self._refused += 1
-            return
         carrier = Exchange(
             exchange_id=click.exchange_id, started=click.time, method="", target="", route="own", clicks=(click,)
         )
-        self._hand_over(Late(carrier))
-        self._wake.set()
+        if not self._intake.offer(Late(carrier)):
+            self._unfit += 1
+
+    def _came(self, drafts: Sequence[Draft], batch: Any) -> None:
+        """Drafts that are columns now."""
+        self._count(drafts)
+        self.exchanges += len(drafts)
+        self._newest.add_batch(batch)
 
     # --- what others call
 
     @property
     def dropped(self) -> int:
         """Rows that were lost: the writer was too far behind, memory was full, or a row could not be stored."""
-        return self._refused + self._unfit + self._rows.memory.dropped
+        return self._intake.refused + self._unfit + self._rows.memory.dropped
 
     @property
     def bytes(self) -> int:
@@ -248,10 +169,7 @@ class Recorder:
         """
         if os.getpid() != self._pid or threading.current_thread() is self._thread:
             return False
-        done = threading.Event()
-        self._hand_over(done)
-        self._wake.set()
-        self._hurry.set()
+        done = self._intake.barrier()
         end = None if timeout is None else time.monotonic() + timeout
         while self._thread.is_alive():
             if done.wait(0.25 if end is None else max(0.0, min(0.25, end - time.monotonic()))):
@@ -317,10 +235,9 @@ class Recorder:
             for table in self._all:
                 table.close()
             return
-        if not self._closing:
-            self._sealing, self._closing = seal, True
-        self._wake.set()
-        self._hurry.set()
+        if not self._intake.closed:
+            self._sealing = seal
+        self._intake.close()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)
             if not self._thread.is_alive():
@@ -329,12 +246,8 @@ class Recorder:
     # --- the thread
 
     def _run(self) -> None:
-        while not self._closing:
-            self._wake.wait(None if self._tidied else IDLE_S)
-            self._hurry.wait(FLUSH_S)
-            self._wake.clear()
-            self._hurry.clear()
-            self._awake = False  # what comes from now on sets the event again
+        while not self._intake.closed:
+            self._intake.wait(None if self._tidied else IDLE_S)
             try:
                 self._drain()
                 self._tidy()
@@ -366,11 +279,10 @@ class Recorder:
         self._drain()
 
     def _drain(self) -> None:
-        rows, size = self.exchanges, self._went
-        self._hand_over()
-        while self._pending:
-            self._write(self._take())
-        self._busy = self.exchanges - rows > BUSY_ROWS or self._went - size > BUSY_BYTES
+        rows, size = self.exchanges, self._intake.went
+        for taken in self._intake.taken():
+            self._write(taken)
+        self._busy = self.exchanges - rows > BUSY_ROWS or self._intake.went - size > BUSY_BYTES
 
     @property
     def _tidied(self) -> bool:
@@ -382,19 +294,7 @@ class Recorder:
             if table.log is not None and table.log.rolled and not self._busy:
                 self._seal(table, table.log.seal_rolled)
 
-    def _take(self) -> list[_Item]:
-        """As many as make a batch: by their number, and by their weight if they weigh as those that wait do."""
-        n = len(self._pending)
-        each = max(1, (self._came - self._went) // max(1, n))
-        taken: list[_Item] = []
-        with contextlib.suppress(IndexError):  # a caller stands in for the thread, and so does another
-            for _ in range(min(n, FLUSH_ROWS, FLUSH_BYTES // each + 1)):
-                taken.append(self._pending.popleft())  # noqa: PERF401 - what was taken before the error counts
-        self._went += sum(item.weight for item in taken if not isinstance(item, threading.Event))
-        self._rows_went += sum(item.rows if isinstance(item, Built) else isinstance(item, Row) for item in taken)
-        return taken
-
-    def _write(self, taken: Sequence[_Item]) -> None:
+    def _write(self, taken: Sequence[Item]) -> None:
         """What was taken, in order, and then the barriers that stood among the rows."""
         try:
             for built, items in groupby(taken, lambda item: isinstance(item, Built)):
@@ -427,7 +327,7 @@ class Recorder:
         clicked = [row for row in rows if not isinstance(row, Draft) and row.clicks and not row.rankings]
         self._store(self._hits, self._built(hits_batch, [*ranked, *lates]))
         self._store(self._events, self._built(events_batch, list(filter(has_events, [*ranked, *clicked, *lates]))))
-        with self._gate:
+        with self._intake.gate:
             whole = [row for row in rows if row.part is None]
             self._count(whole)
             self.exchanges += len(whole)

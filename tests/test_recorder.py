@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nbproxy import intake, segments, streams
 from nbproxy import recorder as module
-from nbproxy import segments, streams
 from nbproxy.clicks import Click
 from nbproxy.drafts import Draft
 from nbproxy.errors import ConfigError
@@ -491,11 +491,11 @@ def test_a_directory_that_cannot_be_is_an_error(tmp_path):
 
 
 def test_a_backlog_is_bounded(make, monkeypatch):
-    monkeypatch.setattr(module, "BACKLOG_ROWS", 10)
+    monkeypatch.setattr(intake, "BACKLOG_ROWS", 10)
     recorder = make(None)
     gate = threading.Event()
     recorder.append(exchange(0, complete=lambda one: gate.wait() and one))
-    recorder._hurry.set()
+    recorder._intake.hurry()
     for number in range(1, 40):
         recorder.append(exchange(number))
     gate.set()
@@ -505,12 +505,12 @@ def test_a_backlog_is_bounded(make, monkeypatch):
 
 
 def test_a_backlog_of_columns_is_bounded_by_its_rows(make, monkeypatch):
-    monkeypatch.setattr(module, "BACKLOG_ROWS", 20)
-    monkeypatch.setattr(module, "SLICE_ROWS", 4)
+    monkeypatch.setattr(intake, "BACKLOG_ROWS", 20)
+    monkeypatch.setattr(intake, "SLICE_ROWS", 4)
     recorder = make(None)
     gate, begun = threading.Event(), threading.Event()
     recorder.append(exchange(0, complete=lambda one: begun.set() or (gate.wait() and one)))
-    recorder._hurry.set()
+    recorder._intake.hurry()
     assert begun.wait(10)
     for _ in range(50):
         draft = Draft(recorder.append, None, RequestHead(b"GET", b"/", 1, b"Host: a\r\n"), Settings(), "pass", 1.0)
@@ -522,7 +522,7 @@ def test_a_backlog_of_columns_is_bounded_by_its_rows(make, monkeypatch):
 
 
 def test_a_backlog_of_bodies_is_bounded_and_drains(make, monkeypatch):
-    monkeypatch.setattr(module, "BACKLOG_BYTES", 1_000)
+    monkeypatch.setattr(intake, "BACKLOG_BYTES", 1_000)
     recorder = make(None)
     gate = threading.Event()
     recorder.append(exchange(0, response_body=b"x" * 2_000, complete=lambda one: gate.wait() and one))

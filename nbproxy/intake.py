@@ -1,0 +1,187 @@
+"""What waits to be recorded: appended on the event loop, taken by the recorder's thread.
+
+Laws:
+
+- :meth:`Intake.append` is all that the loop pays: an append to a deque, and now and then a slice of columns. It never
+  blocks, raises, or waits for the disk. If the thread falls so far behind that ``BACKLOG_ROWS`` rows or
+  ``BACKLOG_BYTES`` of bodies wait, new rows are refused.
+- What comes is a reference (an ended ``Draft``). Plain ones become columns on the loop, ``SLICE_ROWS`` at once: two
+  threads that want the interpreter cost each other more than the work.
+- Everything is taken in the order in which it came; a barrier (an event) stands behind what came before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from .batches import Row, plain_batch
+from .drafts import Draft
+from .exchange import Exchange
+from .streams import Message
+
+FLUSH_S = 0.1
+FLUSH_ROWS = 4096
+FLUSH_BYTES = 16 * 2**20
+HURRY_ITEMS = 4  # slices
+SLICE_ROWS, SLICE_BYTES = 256, 2 * 2**20  # half a millisecond of the loop
+BACKLOG_ROWS = 65_536
+BACKLOG_BYTES = 256 * 2**20
+
+
+class Late(NamedTuple):
+    """A ranking that came after its exchange, or a click."""
+
+    carrier: Exchange
+    weight: int = 0
+
+
+class Built(NamedTuple):
+    """Rows that are columns already: a record batch, or, where there is a file, a message of it."""
+
+    batch: Any
+    message: Message | None
+    weight: int
+    rows: int
+
+
+Item = Row | Late | Built | threading.Event  # an event is a barrier: set once all before it is written
+
+
+class Intake:
+    """Between the loop and the recorder's thread.
+
+    :param builds: whether plain drafts are made into columns here; else all of them are the thread's.
+    :param serialize: makes a message of a batch, where there is a file.
+    :param built: told of drafts and their batch, under :attr:`gate`.
+    :ivar gate: held while rows change hands; who counts rows holds it too.
+    :ivar closed: nothing more is taken.
+    :ivar refused: rows that were not.
+    :ivar went: bytes of bodies that were taken out.
+    """
+
+    def __init__(
+        self,
+        *,
+        builds: bool,
+        serialize: Callable[[Any], Message] | None,
+        built: Callable[[Sequence[Draft], Any], None],
+    ) -> None:
+        self._builds, self._serialize, self._built = builds, serialize, built
+        self._pending: deque[Item] = deque()
+        self._plain: deque[Draft] = deque()  # those that are not built yet
+        self._plain_weight = 0
+        self.gate = threading.Lock()  # what leaves ``_plain`` is in ``_pending`` before anybody else's is
+        self._wake, self._hurry = threading.Event(), threading.Event()
+        self._awake = False
+        self._came = self._rows_came = self._rows_went = 0
+        self.went = self.refused = 0
+        self.closed = False
+
+    # --- what the loop calls
+
+    def append(self, row: Row) -> bool:
+        """Take an exchange, or the draft of one that has ended; from one thread only (the loop's). False: refused."""
+        waiting = self._came - self.went
+        if self.closed or self._rows_came - self._rows_went >= BACKLOG_ROWS or waiting > BACKLOG_BYTES:
+            self.refused += 1
+            return False
+        self._came += row.weight
+        self._rows_came += 1
+        if self._builds and isinstance(row, Draft) and row.more is None:
+            self._plain.append(row)
+            self._plain_weight += row.weight
+            if len(self._plain) >= SLICE_ROWS or self._plain_weight >= SLICE_BYTES:
+                self._build()
+        else:
+            self._hand_over(row)
+        if not self._awake:
+            self._awake = True
+            self._wake.set()
+        if waiting > FLUSH_BYTES and not self._hurry.is_set():
+            self._hurry.set()
+        return True
+
+    def _build(self) -> None:
+        with self.gate:
+            drafts = self._taken_out()
+            try:
+                batch = plain_batch(drafts)
+            except Exception:  # the thread finds which of them spoils it
+                self._pending.extend(drafts)
+                return
+            # Serialised here, where nobody else wants the interpreter; the thread has but one call to make.
+            message = self._serialize(batch) if self._serialize else None
+            kept = batch if message is None else None
+            self._pending.append(Built(kept, message, sum(draft.weight for draft in drafts), len(drafts)))
+            self._built(drafts, batch)
+        if len(self._pending) >= HURRY_ITEMS:
+            self._hurry.set()
+
+    def _taken_out(self) -> list[Draft]:
+        self._plain_weight = 0
+        return [self._plain.popleft() for _ in range(len(self._plain))]
+
+    # --- what any thread calls
+
+    def offer(self, item: Late) -> bool:
+        """Take what came late; False: refused."""
+        if self.closed or len(self._pending) >= BACKLOG_ROWS:
+            return False
+        self._hand_over(item)
+        self._wake.set()
+        return True
+
+    def barrier(self) -> threading.Event:
+        """An event that is set once all that came before is written."""
+        done = threading.Event()
+        self._hand_over(done)
+        self.hurry()
+        return done
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self.closed = True
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Let the thread come now."""
+        self._wake.set()
+        self._hurry.set()
+
+    def _hand_over(self, *items: Item) -> None:
+        """To the thread, behind what has come before."""
+        with self.gate:
+            self._pending.extend(self._taken_out())
+            self._pending.extend(items)
+
+    # --- what the recorder's thread calls
+
+    def wait(self, idle: float | None) -> None:
+        """Until ``FLUSH_S`` after something came, or somebody is in a hurry; at most ``idle`` seconds for nothing."""
+        self._wake.wait(idle)
+        self._hurry.wait(FLUSH_S)
+        self._wake.clear()
+        self._hurry.clear()
+        self._awake = False  # what comes from now on sets the event again
+
+    def taken(self) -> Iterator[list[Item]]:
+        """All that waits, so many at once as make a batch."""
+        self._hand_over()
+        while self._pending:
+            yield self._take()
+
+    def _take(self) -> list[Item]:
+        """By their number, and by their weight if they weigh as those that wait do."""
+        n = len(self._pending)
+        each = max(1, (self._came - self.went) // max(1, n))
+        taken: list[Item] = []
+        with contextlib.suppress(IndexError):  # a caller stands in for the thread, and so does another
+            for _ in range(min(n, FLUSH_ROWS, FLUSH_BYTES // each + 1)):
+                taken.append(self._pending.popleft())  # noqa: PERF401 - what was taken before the error counts
+        self.went += sum(item.weight for item in taken if not isinstance(item, threading.Event))
+        self._rows_went += sum(item.rows if isinstance(item, Built) else isinstance(item, Row) for item in taken)
+        return taken
