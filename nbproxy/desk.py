@@ -57,11 +57,11 @@ class SessionDesk:
         return asyncio.wrap_future(in_background(work, f"nbproxy-flush-{self._session.name}"))
 
     def scored(self, trying: Trying) -> Awaitable[list[float]]:
-        """On the model's own thread, after the searches that wait for it."""
+        """On the model's own thread; searches go first."""
         scorer = next((one for one in self._session.scorers if _is(one, trying.model)), None)
         if scorer is None:
             raise _gone(trying.model)
-        return scorer.scores(trying.query, hits_of(trying.texts), None)
+        return scorer.scores(trying.query, hits_of(trying.texts), None, urgent=False)
 
     def end(self) -> None:
         """Stop the session, once this is answered."""

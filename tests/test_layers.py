@@ -19,7 +19,7 @@ LEVELS: dict[int, str] = {
     1: "collection_formats heads wire content exchange controls",
     2: "dialects rerankers redact plots drafts frames orderings measures tables runs stats",
     3: "pipeline batches segments memory finishing newest recorder systems compare evaluate",
-    4: "background trust origin dialing pages copies upstream recording replay datasets engine scoring options",
+    4: "background trust origin dialing pages copies upstream recording replay datasets engine lanes scoring options",
     5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
     "overview routes server ports views panel live remote remote_settings report",
     6: "desk session connected registry",
