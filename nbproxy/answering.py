@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from . import pipeline
-from .context import HEAVY, Context
+from .context import Context
 from .dialects import Answer, Dialect, Unreadable
 from .errors import RerankFault
 from .pipeline import Outcome, Plan, Several
@@ -106,7 +106,7 @@ class Answering:
         :param arrived: ``perf_counter`` when it was there: the deadline counts from then.
         :raises Unreadable: the hits cannot be found safely.
         """
-        answer, outcome = await self._read(plan, body)
+        answer, outcome = await self._read(plan, body, arrived)
         search = plan.search
         if plan.unchanged:  # a template may have its size for itself
             search = replace(search, size=max(search.size, len(answer.hits)))
@@ -134,17 +134,18 @@ class Answering:
         went = tuple(done[number].body if number in done else answer for number, answer in enumerate(came))
         return AnsweredEach(_with(body, spans, went), came, went, done)
 
-    async def _read(self, plan: Plan, body: bytes) -> tuple[Answer, Outcome | None]:
-        """The answer's hits. Where the user's own ``fields`` raises, they are read by the default ones, and the
-        outcome is decided: it fails open as a model would."""
+    async def _read(self, plan: Plan, body: bytes, arrived: float) -> tuple[Answer, Outcome | None]:
+        """The answer's hits. Where the user's own ``fields`` raises or takes too long, they are read by the default
+        ones, and the outcome is decided: it fails open as a model would."""
         fields, search = self._settings.fields, plan.search
 
         def read(fields: FieldsSetting) -> Answer:
             return self._dialect.read_hits(body, search, fields, undo=plan.widened.undo)
 
         try:
-            heavy = HEAVY + 1 if callable(fields) else len(body)  # user code does not run on the event loop
-            return await self._context.maybe_heavy(heavy, lambda: read(fields)), None
+            if callable(fields):  # user code does not run on the event loop
+                return await self._context.users(fields, lambda: read(fields), self._left(arrived)), None
+            return await self._context.maybe_heavy(len(body), lambda: read(fields)), None
         except RerankFault as fault:
             self._context.note("fields", self._exchange_id(), fault.__cause__ or fault)
             answer = await self._context.maybe_heavy(len(body), lambda: read(None))

@@ -197,9 +197,9 @@ class Lane:
             return self._queue.of(job).pop(job, self) is None
 
     @property
-    def waiting(self) -> int:
-        """Urgent jobs that are not begun."""
-        return len(self._queue.urgent)
+    def fresh(self) -> bool:
+        """Whether nothing was ever submitted."""
+        return self._queue.thread is None
 
 
 def _run(queue: _Queue, mark: object, low: bool) -> None:

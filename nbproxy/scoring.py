@@ -40,6 +40,11 @@ class Scorer:
         self.tally = Tally()
         self._lane: Lane | None = lane_of(_called(reranker), f"nbproxy-model-{self.name}")
 
+    @property
+    def fresh(self) -> bool:
+        """Whether its model was never called by us, under whatever name."""
+        return self._lane is not None and self._lane.fresh
+
     def close(self) -> None:
         """Begin no more calls, and let the thread end."""
         self._lane = None
