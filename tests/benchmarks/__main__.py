@@ -8,7 +8,7 @@ import time
 
 from . import machine
 
-BENCHMARKS = ("import_time", "splicing", "searches", "recording", "idle", "busy", "relay")
+BENCHMARKS = ("import_time", "splicing", "searches", "overload", "swapping", "recording", "idle", "busy", "relay")
 
 
 def main() -> int:
