@@ -1,8 +1,8 @@
 """32 clients that search without pause before a model that does ten searches a second, one at a time: how long they
 wait at most, and what they are answered with. Deadlines of half a second and of two.
 
-Nothing may be lost: any search without its answer, or whose exchange is not recorded, fails the run. Then the same model
-with ``score_many``, whose calls take a tenth of a second however many searches they are for.
+Nothing may be lost: any search without its answer, or whose exchange is not recorded, fails the run. Then the same
+model with ``score_many``, whose calls take a tenth of a second however many searches they are for.
 """
 
 from __future__ import annotations
