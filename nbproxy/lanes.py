@@ -264,3 +264,14 @@ def lane_of(called: object, name: str) -> Lane:
         if lane is None:
             lane = _lanes[id(called)] = Lane(called, name)
         return lane
+
+
+def _forked() -> None:
+    """In a fork's child there are none of its parent's threads: what was theirs is begun anew."""
+    global _making
+    _making = threading.Lock()
+    _lanes.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

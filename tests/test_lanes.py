@@ -20,6 +20,8 @@ from nbproxy.lanes import CAPACITY, PROBED, TOGETHER, TRIED, Job, Lane, Pace, ch
 from nbproxy.ranking import Hit
 from nbproxy.rerankers.base import hits_of
 
+from .processes import line_of
+
 TIMEOUT = 10.0
 HITS = hits_of(["a", "bb"])
 
@@ -318,6 +320,36 @@ def test_a_model_in_a_call_has_its_lane_though_nobody_serves_it() -> None:
     assert len(threads()) == 1
     model.go.set()
     assert [job.future.result(TIMEOUT) for job in (stuck, again)] == [[1.0, 2.0]] * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forks_child_has_lanes_of_its_own(process: Callable[[str], Any]) -> None:
+    """Its parent's threads are not there."""
+    child = process(
+        """
+        import os, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is the point here
+        from nbproxy.lanes import Job, lane_of
+        class Model:
+            name = fingerprint = "model"
+            def score(self, query, hits):
+                return [float(os.getpid())] * len(hits)
+        model = Model()
+        def scored():
+            job = Job(model, "q", [None])
+            lane = lane_of(model, "x")
+            lane.submit(job)
+            return lane, job.future.result(10)
+        kept, scores = scored()
+        assert scores == [os.getpid()]
+        if os.fork() == 0:
+            lane, scores = scored()
+            print(scores == [os.getpid()], lane is not kept, flush=True)
+            os._exit(0)
+        os.wait()
+        """
+    )
+    assert line_of(child) == "True True"
 
 
 def test_under_load_much_is_still_done_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
