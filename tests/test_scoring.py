@@ -8,13 +8,16 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
 import nbproxy
+from nbproxy import lanes
 from nbproxy.errors import RerankFault
 from nbproxy.ranking import Hit
 from nbproxy.rerankers import as_reranker
@@ -62,6 +65,7 @@ FORWARDS = [str(n) for n in range(10)]
 BACKWARDS = [str(n) for n in range(49, 39, -1)]
 
 
+@pytest.mark.usefixtures("both_loops")
 def test_32_searches_before_a_model_that_is_stuck(start: Start, json_upstream: Json) -> None:
     """One is begun and misses the deadline, the others find no worker; when the model comes to itself, the one score
     that it owes is recorded as a late one."""
@@ -91,6 +95,40 @@ def test_32_searches_before_a_model_that_is_stuck(start: Start, json_upstream: J
     assert set(late.model_fingerprint) == set(frame.model_fingerprint)
     assert model.calls == 1
     assert ask(session) == BACKWARDS
+
+
+def test_a_full_queue_sheds_at_once(start: Start, json_upstream: Json, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a deadline too: nobody waits who has no place in it."""
+    monkeypatch.setattr(lanes, "CAPACITY", 2)
+    model = Gate()
+    session = start(json_upstream.url, model=model, deadline=None)
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        answers = [pool.submit(ask, session)]
+        assert model.asked.wait(TIMEOUT)
+        answers += [pool.submit(ask, session) for _ in range(CLIENTS - 1)]
+        shed = [answer.result() for answer in islice(as_completed(answers), CLIENTS - 3)]
+        assert shed == [FORWARDS] * (CLIENTS - 3)
+        assert model.calls == 1
+        model.go.set()
+        assert sorted(answer.result(TIMEOUT) for answer in answers) == sorted([*shed, *[BACKWARDS] * 3])
+    assert Counter(session.frame.reason.fillna("")) == {"": 3, "overloaded": CLIENTS - 3}
+    assert list(session.frame.reranked).count(True) == 3
+
+
+@pytest.mark.model
+def test_what_a_transformers_model_says_to_many_at_once(start: Start, json_upstream: Json, small_model: Path) -> None:
+    session = start(json_upstream.url, model=small_model, deadline=None, depth=10)
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        answers = list(pool.map(lambda n: ask(session, n), range(2 * CLIENTS)))
+    hits = session.hits
+    model = session.model
+    assert session.frame.reranked.all()
+    assert hits.exchange_id.nunique() == 2 * CLIENTS
+    expected = model("red shoes", list(hits.text[:10]))
+    for n, answer in enumerate(answers):
+        own = hits[hits.query_id == f"q{n}"]
+        assert list(own.score) == pytest.approx(expected, abs=1e-6)
+        assert list(own.sort_values("rank").doc_id) == answer
 
 
 def test_late_scores_are_not_mixed_in(start: Start, json_upstream: Json) -> None:
