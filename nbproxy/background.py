@@ -1,4 +1,4 @@
-"""An event loop on a named daemon thread, and daemon worker threads for models. Knows no HTTP.
+"""An event loop on a named daemon thread, and daemon worker threads (models have ``lanes``). Knows no HTTP.
 
 Laws: the start-up result or exception crosses by a Future; whoever starts a thread here also joins it, within a bound;
 nothing here keeps an interpreter alive (``ThreadPoolExecutor`` would: its exit hook waits for the running call).

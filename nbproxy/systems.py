@@ -119,10 +119,11 @@ def read_lines(hits: pd.DataFrame, searches: pd.DataFrame) -> pd.DataFrame:
 
 def _late(rows: pd.DataFrame, searches: pd.DataFrame) -> pd.Series[bool]:
     """Which are the serving model's scores that missed the deadline: recorded as a shadow's, under its own name."""
-    by = rows["search"].map(searches.set_index("search")["reason"]) == "deadline"
-    for column in ("model", "model_fingerprint"):
-        by &= rows[column] == rows["search"].map(searches.set_index("search")[column])
-    return (by & (rows["role"] == "shadow")).fillna(False).astype(bool)
+    asked = searches.set_index("search")[["reason", "model", "model_fingerprint"]].loc[rows["search"]]
+    served = asked.set_axis(rows.index)
+    same = (served["model"] == rows["model"]) & (served["model_fingerprint"] == rows["model_fingerprint"])
+    late = same & (served["reason"] == "deadline") & (rows["role"] == "shadow")
+    return late.fillna(False).astype(bool)
 
 
 def join(

@@ -109,7 +109,7 @@ class TransformerReranker(BaseReranker):
 
     def warm(self) -> None:
         """Score something: the first call of a library's sets up what later ones find ready."""
-        self.score("warm", hits_of(["up", "up " * self.max_length]))
+        self.score("warm", hits_of(["up", "up " * 50]))
 
     def outputs(self, encoded: dict[str, list[list[int]]]) -> Iterator[tuple[list[int], Any, Any]]:
         """The model's output for each batch, as ``(positions, inputs, output)``; inputs carry the mask."""
