@@ -6,8 +6,10 @@ Laws:
   itself; :func:`lane_of` gives whoever calls the same object the same lane, as long as one of its calls runs even where
   nobody serves it any longer.
 - A call that has begun keeps the thread until it ends. Its scores come late; who still wants them gets them.
-- A full queue takes no more. What is begun is the oldest that can still be done in time, by what calls took so far:
-  oldest first alone would, under load, only ever begin what is too late when it ends.
+- A full queue takes no more. What cannot be done in time even if all goes as fast as it lately did leaves it at once:
+  the sooner its client is answered, the better.
+- What is begun is the oldest that can still be done in time, by what calls took so far. Oldest first alone would, under
+  load, only ever begin what is too late when it ends.
 - What nobody waits for (``urgent`` is false) is begun where nothing urgent is, on a thread of low priority.
 - No lane keeps an interpreter alive, nor a model that nobody refers to.
 """
@@ -21,6 +23,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -36,6 +39,7 @@ CAPACITY = 1024  # urgent ones, and as many of the others
 TOGETHER = 32  # searches in one call, …
 TOGETHER_HITS = 4096  # … and their hits
 WORTH = 0.9  # they share one where that costs less than so much of what they cost alone; …
+RECENT = 8  # calls
 TRIED, PROBED = 8, 16  # … so many are tried to find out, and again every so many times
 _NICE = 10
 
@@ -70,17 +74,26 @@ class Pace:
         self.alone: float | None = None
         self.together: float | None = None
         self._chances = 0
+        self._recent: deque[tuple[int, float]] = deque(maxlen=RECENT)  # hits, seconds
 
     def learn(self, searches: int, hits: int, seconds: float) -> None:
         name, rate = "alone" if searches == 1 else "together", seconds / max(1, hits)
+        self._recent.append((max(1, hits), seconds))
         known = getattr(self, name)
         setattr(self, name, rate if known is None or not math.isfinite(known) else (known + rate) / 2)
 
-    def seconds(self, hits: int, *, together: bool = False) -> float:
-        """What a call is expected to take; 0 before one has ended."""
-        rates = (self.together, self.alone) if together else (self.alone, self.together)
-        known = [rate for rate in rates if rate is not None and math.isfinite(rate)]
+    def seconds(self, hits: int) -> float:
+        """What a call for one search is expected to take; 0 before one has ended."""
+        known = [rate for rate in (self.alone, self.together) if rate is not None and math.isfinite(rate)]
         return known[0] * hits if known else 0.0
+
+    def shared(self, hits: int) -> float:
+        """What a call for several may take: as long as one of late that was larger, or longer in proportion."""
+        return min((seconds * max(1.0, hits / size) for size, seconds in self._recent), default=0.0)
+
+    def at_best(self, hits: int) -> float:
+        """What a call may take if it is as fast as the fastest of late; 0 before there were some."""
+        return min(seconds / size for size, seconds in self._recent) * hits if len(self._recent) > RECENT // 2 else 0.0
 
     def room(self) -> int:
         """How many searches to give to the model at once. On a GPU or over a network several cost little more than one;
@@ -115,10 +128,16 @@ def _sharing(first: Job, others: Iterable[Job], pace: Pace, now: float) -> list[
         more, soonest = hits + len(job.hits), min(end, job.end)
         if more > TOGETHER_HITS:
             break
-        if now + pace.seconds(more, together=True) <= soonest:
+        if now + pace.shared(more) <= soonest:
             batch.append(job)
             hits, end = more, soonest
     return batch
+
+
+def hopeless(waiting: Iterable[Job], begun: Sequence[Job], pace: Pace, now: float) -> list[Job]:
+    """Which of those that wait will not be done in time, as ``begun`` come before them."""
+    free = now + pace.at_best(sum(len(job.hits) for job in begun))
+    return [job for job in waiting if free + pace.at_best(len(job.hits)) > job.end]
 
 
 class _Queue:
@@ -145,6 +164,9 @@ class _Queue:
                 if batch:
                     for job in batch:
                         del self.of(job)[job]
+                    for job in hopeless(self.urgent, batch, self.pace, now):
+                        del self.urgent[job]
+                        settle(job.future, _shed)
                     return batch
                 self.changed.wait()
         return []
@@ -235,6 +257,10 @@ def _call(batch: Sequence[Job], pace: Pace) -> None:
         began = time.monotonic()
         settle(job.future, partial(_alone, job))
         pace.learn(1, len(job.hits), time.monotonic() - began)
+
+
+def _shed() -> list[float]:
+    raise RerankFault("the model is too busy to be done in time", why="overloaded")
 
 
 def _many(batch: Sequence[Job]) -> list[Any]:

@@ -105,6 +105,8 @@ class Asked:
         await self._waited(self._seconds)
         if self._scores.done():
             return self._result()
+        if self._job.future.done():  # it is on its way to this loop
+            return await self.late()
         if self._job.lane.leave(self._job):
             raise RerankFault(f"the model was busy for {self._seconds:g} s", why="overloaded")
         raise RerankFault(f"no scores within {self._seconds:g} s", why="deadline")

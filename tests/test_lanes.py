@@ -16,7 +16,7 @@ import pytest
 
 from nbproxy import lanes
 from nbproxy.errors import RerankFault
-from nbproxy.lanes import CAPACITY, PROBED, TOGETHER, TRIED, Job, Lane, Pace, chosen, lane_of
+from nbproxy.lanes import CAPACITY, PROBED, RECENT, TOGETHER, TRIED, Job, Lane, Pace, chosen, hopeless, lane_of
 from nbproxy.ranking import Hit
 from nbproxy.rerankers.base import hits_of
 
@@ -228,7 +228,7 @@ def paced(alone: float | None = None, together: float | None = None) -> Pace:
     if alone is not None:
         pace.learn(1, len(HITS), alone)
     if together is not None:
-        pace.learn(2, len(HITS), together)
+        pace.learn(2, 2 * len(HITS), 2 * together)
     return pace
 
 
@@ -276,6 +276,35 @@ def test_what_did_not_pay_is_tried_again_now_and_then() -> None:
     assert sizes == [*[1] * (PROBED - 1), TRIED] * 2
 
 
+def test_what_is_hopeless_leaves_but_not_before_the_pace_is_known() -> None:
+    pace, begun = Pace(), [job("begun", 101.0)]
+    waiting = [job("a", 100.15), job("b", 100.25), job("c", None), job("d", 109.0)]
+    for seconds in (5.0, 0.1, 0.1, 0.1):
+        pace.learn(1, len(HITS), seconds)
+        assert hopeless(waiting, begun, pace, 100.0) == []
+    pace.learn(1, len(HITS), 0.3)
+    assert [job.query for job in hopeless(waiting, begun, pace, 100.0)] == ["a"]  # the call that was begun, and its own
+    for _ in range(RECENT):
+        pace.learn(1, len(HITS), 0.3)
+    assert [job.query for job in hopeless(waiting, begun, pace, 100.0)] == ["a", "b"]
+
+
+def test_what_leaves_as_hopeless_is_told_so(lane: Callable[[Any], Lane], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model()
+    first = ask(lane(model), model, "first")
+    begun(model)
+    monkeypatch.setattr(lane(model)._queue.pace, "at_best", lambda hits: 1e9)
+    second = ask(lane(model), model, "second")
+    third = ask(lane(model), model, "third", expires=time.monotonic() + 60)
+    model.go.set()
+    for one in (first, second):
+        assert one.future.result(TIMEOUT) == [1.0, 2.0]
+    with pytest.raises(RerankFault, match="too busy") as shed:
+        third.future.result(TIMEOUT)
+    assert shed.value.why == "overloaded"
+    assert model.calls == [("first",), ("second",)]
+
+
 def test_a_pace_is_learnt_and_forgotten() -> None:
     pace = Pace()
     assert pace.seconds(50) == 0.0
@@ -285,9 +314,23 @@ def test_a_pace_is_learnt_and_forgotten() -> None:
     assert 0.1 < pace.seconds(50) < 0.4
     pace.together = math.inf  # it failed
     assert pace.room() == 1
-    assert pace.seconds(50, together=True) == pace.seconds(50)
     pace.learn(2, 100, 0.05)
     assert pace.room() == TOGETHER
+
+
+def test_calls_grow_as_long_as_they_take_no_longer() -> None:
+    """Nobody knows beforehand that a call takes as long for many as for one; all that wait have 0.25 s left."""
+    pace, sizes = Pace(), []
+    for _ in range(6):
+        batch = chosen([job(str(n), 100.25, MANY) for n in range(40)], pace, 100.0)
+        sizes.append(len(batch))
+        pace.learn(len(batch), sum(len(job.hits) for job in batch), 0.1)
+    assert sizes == [TRIED, TRIED, TRIED, TRIED, TRIED, TRIED]  # nothing to compare with
+    pace.learn(1, len(HITS), 0.1)
+    for expected in (20, TOGETHER, TOGETHER):
+        batch = chosen([job(str(n), 100.25, MANY) for n in range(40)], pace, 100.0)
+        assert len(batch) == expected
+        pace.learn(len(batch), sum(len(job.hits) for job in batch), 0.1)
 
 
 # -- threads and memory
