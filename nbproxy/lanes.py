@@ -39,7 +39,7 @@ CAPACITY = 1024  # urgent ones, and as many of the others
 TOGETHER = 32  # searches in one call, …
 TOGETHER_HITS = 4096  # … and their hits
 WORTH = 0.9  # they share one where that costs less than so much of what they cost alone; …
-RECENT = 8  # calls
+RECENT, KNOWN = 8, 3  # calls that are remembered, and that tell something
 TRIED, PROBED = 8, 16  # … so many are tried to find out, and again every so many times
 _NICE = 10
 
@@ -93,13 +93,15 @@ class Pace:
 
     def at_best(self, hits: int) -> float:
         """What a call may take if it is as fast as the fastest of late; 0 before there were some."""
-        return min(seconds / size for size, seconds in self._recent) * hits if len(self._recent) > RECENT // 2 else 0.0
+        return min(seconds / size for size, seconds in self._recent) * hits if len(self._recent) >= KNOWN else 0.0
 
     def room(self) -> int:
         """How many searches to give to the model at once. On a GPU or over a network several cost little more than one;
         on a busy CPU the first of them would only wait for the last."""
-        if self.alone is None or self.together is None:
+        if self.together is None:
             return TRIED
+        if self.alone is None:
+            return 1
         if self.together < WORTH * self.alone:
             return TOGETHER
         self._chances += 1
