@@ -11,17 +11,17 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import pipeline
-from .context import HEAVY, Context
+from .context import Context
 from .dialects import Answer, Dialect, Unreadable
 from .errors import RerankFault
 from .mergers import Merger, merged
 from .pipeline import Outcome, Plan, Several
 from .ranking import Search
 from .rerankers import is_original
-from .scoring import Scorer
+from .scoring import Asked, Scorer
 from .settings import FieldsSetting, Settings
 
 
@@ -31,6 +31,7 @@ class Answered:
 
     :ivar body: what the client gets; the very object that upstream sent if nothing changed.
     :ivar rerank_ms: how long the model took, queueing included; None where it was not asked.
+    :ivar late: the scores that did not come in time, but will.
     """
 
     search: Search
@@ -38,6 +39,7 @@ class Answered:
     outcome: Outcome
     body: bytes
     rerank_ms: float | None
+    late: Asked | None = None
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -50,6 +52,12 @@ class Answered:
             "reason": outcome.reason,
             "error": outcome.error,
         }
+
+
+class _Decided(NamedTuple):
+    outcome: Outcome
+    rerank_ms: float | None = None
+    late: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +108,14 @@ class Answering:
         :param arrived: ``perf_counter`` when it was there: the deadline counts from then.
         :raises Unreadable: the hits cannot be found safely.
         """
-        answer, outcome = await self._read(plan, body)
+        answer, outcome = await self._read(plan, body, arrived)
         search = pipeline.identified(plan.search, answer)
         if plan.unchanged:  # a template may have its size for itself
             search = replace(search, size=max(search.size, len(answer.hits)))
-        decided, rerank_ms = (outcome, None) if outcome else await self._decide(search, answer, arrived)
-        written = await self._context.maybe_heavy(len(body), lambda: self._dialect.write_hits(answer, decided.order))
-        return Answered(search, answer, decided, written, rerank_ms)
+        decided = _Decided(outcome) if outcome else await self._decide(search, answer, arrived)
+        order = decided.outcome.order
+        written = await self._context.maybe_heavy(len(body), lambda: self._dialect.write_hits(answer, order))
+        return Answered(search, answer, decided.outcome, written, decided.rerank_ms, decided.late)
 
     async def answer_each(self, several: Several, body: bytes, arrived: float) -> AnsweredEach:
         """The client's answer to several searches; they queue for the model together, each with the whole deadline.
@@ -127,52 +136,59 @@ class Answering:
         went = tuple(done[number].body if number in done else answer for number, answer in enumerate(came))
         return AnsweredEach(_with(body, spans, went), came, went, done)
 
-    async def _read(self, plan: Plan, body: bytes) -> tuple[Answer, Outcome | None]:
-        """The answer's hits. Where the user's own ``fields`` raises, they are read by the default ones, and the
-        outcome is decided: it fails open as a model would."""
+    async def _read(self, plan: Plan, body: bytes, arrived: float) -> tuple[Answer, Outcome | None]:
+        """The answer's hits. Where the user's own ``fields`` raises or takes too long, they are read by the default
+        ones, and the outcome is decided: it fails open as a model would."""
         fields, search = self._settings.fields, plan.search
 
         def read(fields: FieldsSetting) -> Answer:
             return self._dialect.read_hits(body, search, fields, undo=plan.widened.undo)
 
         try:
-            heavy = HEAVY + 1 if callable(fields) else len(body)  # user code does not run on the event loop
-            return await self._context.maybe_heavy(heavy, lambda: read(fields)), None
+            if callable(fields):  # user code does not run on the event loop
+                return await self._context.users(fields, lambda: read(fields), self._left(arrived)), None
+            return await self._context.maybe_heavy(len(body), lambda: read(fields)), None
         except RerankFault as fault:
             self._context.note("fields", self._exchange_id(), fault.__cause__ or fault)
             answer = await self._context.maybe_heavy(len(body), lambda: read(None))
             return answer, pipeline.unranked(answer, search, self._settings.model, fault.why, str(fault))
 
-    async def _decide(self, search: Search, answer: Answer, arrived: float) -> tuple[Outcome, float | None]:
-        """The order to answer with, and how long the model took."""
+    async def _decide(self, search: Search, answer: Answer, arrived: float) -> _Decided:
+        """The order to answer with."""
         model, positions = self._settings.model, pipeline.candidates(answer, self._settings.depth)
         reason = "no-hits" if not answer.hits else "no-model" if model is None else answer.reason
         if reason is not None or model is None:
-            return pipeline.unranked(answer, search, model, reason), None
+            return _Decided(pipeline.unranked(answer, search, model, reason))
         if is_original(getattr(model, "reranker", model)):
-            return pipeline.unranked(answer, search, model, None, reranked=True, score=math.nan), None
+            return _Decided(pipeline.unranked(answer, search, model, None, reranked=True, score=math.nan))
         if not positions:
-            return pipeline.unranked(answer, search, model, "no-text"), None
+            return _Decided(pipeline.unranked(answer, search, model, "no-text"))
         assert isinstance(model, (Scorer, Merger))
         began = time.perf_counter()
-        outcome = await self._scored(search, answer, model, positions, arrived)
-        return outcome, (time.perf_counter() - began) * 1e3
+        outcome, late = await self._scored(search, answer, model, positions, arrived)
+        return _Decided(outcome, (time.perf_counter() - began) * 1e3, late)
+
+    def _left(self, arrived: float) -> float | None:
+        """Seconds until the deadline."""
+        deadline = self._settings.deadline
+        return None if deadline is None else deadline - (time.perf_counter() - arrived)
 
     async def _scored(
         self, search: Search, answer: Answer, model: Scorer | Merger, positions: Sequence[int], arrived: float
-    ) -> Outcome:
-        settings = self._settings
-        left = None if settings.deadline is None else settings.deadline - (time.perf_counter() - arrived)
-        hits = [answer.hits[i] for i in positions]
+    ) -> tuple[Outcome, Asked | None]:
+        hits, left = [answer.hits[i] for i in positions], self._left(arrived)
+        asked: Asked | None = None
         try:
             if isinstance(model, Merger):
                 both = await model.scores(search.query, hits, left)
-                return merged(answer, search, settings.depth, model, positions, both)
-            scores = await model.scores(search.query, hits, left)
+                return merged(answer, search, self._settings.depth, model, positions, both), None
+            asked = model.ask(search.query, hits, left)
+            scores = await asked.in_time()
         except RerankFault as fault:
             self._context.note("model", self._exchange_id(), fault.__cause__ or fault)
-            return pipeline.unranked(answer, search, model, fault.why, str(fault))
-        return pipeline.ranked(answer, search, settings, model, positions, scores)
+            outcome = pipeline.unranked(answer, search, model, fault.why, str(fault))
+            return outcome, asked if fault.why == "deadline" else None
+        return pipeline.ranked(answer, search, self._settings, model, positions, scores), None
 
 
 def _with(body: bytes, spans: Sequence[tuple[int, int]], values: Sequence[bytes]) -> bytes:

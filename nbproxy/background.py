@@ -1,4 +1,4 @@
-"""An event loop on a named daemon thread, and daemon worker threads for models. Knows no HTTP.
+"""An event loop on a named daemon thread, and daemon worker threads (models have ``lanes``). Knows no HTTP.
 
 Laws: the start-up result or exception crosses by a Future; whoever starts a thread here also joins it, within a bound;
 nothing here keeps an interpreter alive (``ThreadPoolExecutor`` would: its exit hook waits for the running call).
@@ -194,7 +194,7 @@ class Worker:
         """
         if self._closed or self._jobs.qsize() >= self._capacity:
             raise RerankFault("the model's queue is full", why="overloaded")
-        job = _Job(lambda: _contained(call), expires)
+        job = _Job(lambda: contained(call), expires)
         self._jobs.put(job)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -238,7 +238,7 @@ class Worker:
         self._jobs.put(None)
 
 
-def _contained(call: Callable[[], T]) -> T:
+def contained(call: Callable[[], T]) -> T:
     """What the call returns. Somebody else's code may raise anything: what would end an event loop that awaits it
     (SystemExit, KeyboardInterrupt), or cannot cross to one (StopIteration), becomes an error like others."""
     try:

@@ -59,7 +59,7 @@ class Context:
     host_header: str = "upstream"
     errors: deque[ErrorNote] = field(default_factory=lambda: deque(maxlen=1000))
     error_count: int = 0
-    heavy: Worker = field(default_factory=lambda: Worker("nbproxy-heavy"))  # large bodies, the user's own ``fields``
+    heavy: Worker = field(default_factory=lambda: Worker("nbproxy-heavy"))  # large bodies
     views: Worker = field(default_factory=lambda: Worker("nbproxy-views"))  # what our own routes look up
     loads: Worker = field(default_factory=lambda: Worker("nbproxy-loads"))  # models that a view switches to
     shadowing: Callable[..., None] | None = None
@@ -68,14 +68,25 @@ class Context:
 
     def __post_init__(self) -> None:
         self.record = self.sink.append  # one object for all drafts
+        self._fields: tuple[object, Worker] = (None, Worker("nbproxy-fields"))
 
     async def maybe_heavy(self, size: int, call: Callable[[], T]) -> T:
         """Large bodies are not taken apart on the event loop."""
         return await self.heavy.call(call) if size > HEAVY else call()
 
+    async def users(self, fields: object, call: Callable[[], T], seconds: float | None) -> T:
+        """Run ``call``, which calls the user's own ``fields``, on a thread of theirs: others bring a fresh one.
+
+        :raises RerankFault: ``overloaded`` or ``deadline``: not within ``seconds``.
+        """
+        if fields is not self._fields[0]:
+            self._fields[1].close()
+            self._fields = (fields, Worker("nbproxy-fields"))
+        return await self._fields[1].call(call, seconds)
+
     def close(self) -> None:
         """Let the workers' threads end."""
-        for worker in (self.heavy, self.views, self.loads):
+        for worker in (self.heavy, self.views, self.loads, self._fields[1]):
             worker.close()
 
     def note(self, where: str, exchange_id: str | None, error: BaseException | str) -> None:

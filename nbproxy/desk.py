@@ -59,13 +59,13 @@ class SessionDesk:
         return asyncio.wrap_future(in_background(work, f"nbproxy-flush-{self._session.name}"))
 
     def scored(self, trying: Trying) -> Awaitable[list[float]]:
-        """On the model's own thread, after the searches that wait for it."""
+        """On the model's own thread; searches go first."""
         scorer = next((one for one in self._session.scorers if _is(one, trying.model)), None)
         if scorer is None:
             if isinstance(self._known(trying.model), Merger):
                 raise ConfigError(f"{trying.model.name!r} merges two orders and has no scores of its own")
             raise _gone(trying.model)
-        return scorer.scores(trying.query, hits_of(trying.texts), None)
+        return scorer.scores(trying.query, hits_of(trying.texts), None, urgent=False)
 
     def clicked(self, click: Click) -> None:
         """Record it; whose it was is found where it is asked for."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -70,21 +71,38 @@ class LiveSettings:
         def read() -> dict[str, Any]:
             return {name: _unwrapped(model) for name, model in getattr(self._settings, attribute).items()}
 
-        return Shelf(read, lambda models: self._fill(attribute, models))
+        return Shelf(read, partial(self._put, attribute), partial(self._take, attribute))
 
     def _fill(self, attribute: str, models: Mapping[str, Any]) -> None:
         self._alive()
         if not all(isinstance(name, str) and name for name in models):
             raise ConfigError(f"session.{attribute} maps names to models")
-        loaded = {name: load(source, name, self.scorers) for name, source in models.items()}
-        for name, scorer in loaded.items():
-            if scorer is None:
-                raise ConfigError(f"session.{attribute}[{name!r}] must be a model, not None")
-            if attribute == "shadow" and isinstance(scorer, Merger):
-                raise ConfigError(
-                    "an interleaving learns from clicks, and nobody sees a shadow's order; shadow its models"
-                )
+        loaded = {name: self._named(attribute, name, source) for name, source in models.items()}
         self._change(**{attribute: MappingProxyType(loaded)})
+
+    def _named(self, attribute: str, name: str, source: Any) -> Scorer | Merger:
+        scorer = load(source, name, self.scorers)
+        if scorer is None:
+            raise ConfigError(f"session.{attribute}[{name!r}] must be a model, not None")
+        if attribute == "shadow" and isinstance(scorer, Merger):
+            raise ConfigError("an interleaving learns from clicks, and nobody sees a shadow's order; shadow its models")
+        return scorer
+
+    def _put(self, attribute: str, name: str, source: Any) -> None:
+        """Load a model, and then put it beside what is there by then."""
+        self._alive()
+        if not (isinstance(name, str) and name):
+            raise ConfigError(f"session.{attribute} maps names to models")
+        scorer = self._named(attribute, name, source)
+        with self._lock:
+            self._change(**{attribute: MappingProxyType({**getattr(self._settings, attribute), name: scorer})})
+
+    def _take(self, attribute: str, name: str) -> None:
+        self._alive()
+        with self._lock:
+            kept = dict(getattr(self._settings, attribute))
+            del kept[name]
+            self._change(**{attribute: MappingProxyType(kept)})
 
     @property
     def models(self) -> Shelf:

@@ -21,6 +21,7 @@ def load(source: Any, name: str | None = None, living: tuple[Scorer, ...] = ()) 
 
     :param living: scorers in use. The very same model object keeps its worker, as no model is ever called
         concurrently with itself.
+        Another one that has a method ``warm`` is warmed here: no search waits for what only a first call takes.
     :raises ConfigError: ``source`` cannot be used as a model.
     """
     if isinstance(source, (Interleave, Merger)):
@@ -31,7 +32,16 @@ def load(source: Any, name: str | None = None, living: tuple[Scorer, ...] = ()) 
     reranker = as_reranker(source, name=name) if name is not None else as_reranker(source)
     if reranker is None:
         return None
-    return next((scorer for scorer in living if scorer.reranker is reranker), None) or Scorer(reranker)
+    known = next((scorer for scorer in living if scorer.reranker is reranker), None)
+    return known or warmed(Scorer(reranker))
+
+
+def warmed(scorer: Scorer) -> Scorer:
+    """The scorer, its model's ``warm()`` called, if it has one, unless searches use that very model already."""
+    warm = getattr(scorer.reranker, "warm", None)
+    if callable(warm) and scorer.fresh:
+        warm()
+    return scorer
 
 
 def _merger(source: Interleave | Merger, name: str | None, living: tuple[Scorer, ...]) -> Merger:
@@ -67,19 +77,22 @@ def in_background(work: Callable[[], Any], name: str) -> Future[Any]:
 class Shelf(MutableMapping[str, Any]):
     """``session.models`` and ``session.shadow``: name → model. Assigning loads under that name, and blocks."""
 
-    def __init__(self, read: Callable[[], Mapping[str, Any]], put: Callable[[Mapping[str, Any]], None]) -> None:
-        self._read, self._put = read, put
+    def __init__(
+        self,
+        read: Callable[[], Mapping[str, Any]],
+        put: Callable[[str, Any], None],
+        take: Callable[[str], None],
+    ) -> None:
+        self._read, self._put, self._take = read, put, take
 
     def __getitem__(self, name: str) -> Any:
         return self._read()[name]
 
     def __setitem__(self, name: str, source: Any) -> None:
-        self._put({**self._read(), name: source})
+        self._put(name, source)
 
     def __delitem__(self, name: str) -> None:
-        kept = dict(self._read())
-        del kept[name]
-        self._put(kept)
+        self._take(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict(self._read()))

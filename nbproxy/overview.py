@@ -26,7 +26,7 @@ def status(
         "uptime_s": round(uptime_s, 3),
         **place,
         "model": _described(settings.model),
-        "shadows": [_described(model) for model in settings.shadow.values()],
+        "shadows": [_shadow(model) for model in settings.shadow.values()],
         "counts": stats.counts(),
         "latency_ms": stats.latency_ms(),
         "recording": {
@@ -67,6 +67,12 @@ def sight(exchange_id: str, recorder: Recorder) -> Sight | None:
 
 def _described(model: Any) -> dict[str, str] | None:
     return None if model is None else {"name": model.name, "fingerprint": model.fingerprint}
+
+
+def _shadow(model: Any) -> dict[str, Any]:
+    """How a shadow keeps up: searches that wait for it, that it scored, and that it was spared."""
+    tally = model.tally
+    return {**(_described(model) or {}), "waiting": tally.waiting, "scored": tally.scored, "dropped": tally.dropped}
 
 
 def _line(exchange: Exchange) -> Line:

@@ -111,6 +111,10 @@ class Reranker(Protocol):
     """Scores a query's hits, higher is better.
 
     ``score`` returns one finite real number for each hit, in the order of ``hits``.
+
+    Two more methods are used where there are any: ``score_many([(query, hits), …])``, one list of scores for each
+    search, gets several searches that wait at once, if that takes less time than one after the other; ``warm()`` is
+    called before the model serves.
     """
 
     @property

@@ -63,15 +63,15 @@ class RemoteShelf(Shelf):
     model at the same time both have it."""
 
     def __init__(self, session: RemoteSettings, role: str) -> None:
-        super().__init__(lambda: session._shelved(role), lambda models: session._fill(role, models))
+        super().__init__(lambda: session._shelved(role), self._put_there, self._take_there)
         self._session, self._role = session, role
 
-    def __setitem__(self, name: str, source: Any) -> None:
+    def _put_there(self, name: str, source: Any) -> None:
         if source is None:
             raise ConfigError(f"session.{self._role}[{name!r}] must be a model, not None")
         self._session._load(role=self._role, name=name, source=self._session._sendable(source))
 
-    def __delitem__(self, name: str) -> None:
+    def _take_there(self, name: str) -> None:
         if name not in self:
             raise KeyError(name)
         self._session._load(role=self._role, name=name)

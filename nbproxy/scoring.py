@@ -1,56 +1,142 @@
-"""A reranker with a worker thread of its own: scoring never runs on the event loop, nor twice at once."""
+"""A reranker with a lane of its own: scoring never runs on the event loop, nor twice at once."""
 
 from __future__ import annotations
 
-import weakref
+import asyncio
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from .background import Worker
 from .errors import RerankFault
+from .lanes import Job, Lane, lane_of
 from .ranking import Hit, Reranker
-from .rerankers import checked_scores
+from .rerankers.turns import called
+
+
+@dataclass
+class Tally:
+    """What became of the searches that a model was to score as a shadow."""
+
+    waiting: int = 0
+    bytes: int = 0  # of the answers that wait
+    scored: int = 0
+    dropped: int = 0
 
 
 class Scorer:
-    """What the proxy serves: a :class:`Reranker` that is called on its worker.
+    """What the proxy serves: a :class:`Reranker` that is called on its lane.
 
-    The worker's thread ends when nobody refers to the scorer any longer: a swap drops the serving reference, and the
-    exchanges that began with it keep theirs until they have ended.
+    The lane's thread ends when nobody refers to it any longer: a swap drops the serving reference, and the exchanges
+    that began with it keep theirs until they have ended.
     """
 
     def __init__(self, reranker: Reranker) -> None:
         self.reranker = reranker
         self.name = reranker.name
         self.fingerprint = reranker.fingerprint
-        self._worker = Worker(f"nbproxy-model-{self.name}")
-        weakref.finalize(self, self._worker.close)
+        self.tally = Tally()
+        self._lane: Lane | None = lane_of(called(reranker), f"nbproxy-model-{self.name}")
+
+    @property
+    def fresh(self) -> bool:
+        """Whether its model was never called by us, under whatever name."""
+        return self._lane is not None and self._lane.fresh
 
     def close(self) -> None:
         """Begin no more calls, and let the thread end."""
-        self._worker.close()
+        self._lane = None
 
     def __repr__(self) -> str:
         return f"{self.name} ({self.fingerprint})"
 
     def score(self, query: str, hits: Sequence[Hit]) -> Sequence[float]:
-        """On the caller's thread: for replays and notebooks."""
-        return checked_scores(self.reranker.score(query, hits), len(hits))
+        """Wait for the scores: for replays and notebooks, not on an event loop. Searches go first."""
+        return self._submitted(Job(self.reranker, query, hits, urgent=False)).future.result()
 
-    async def scores(self, query: str, hits: Sequence[Hit], deadline: float | None) -> list[float]:
-        """On the worker's thread.
+    def ask(self, query: str, hits: Sequence[Hit], seconds: float | None, *, urgent: bool = True) -> Asked:
+        """Queue for the model, from an event loop.
+
+        :param seconds: not begun after so long; None: whenever.
+        :param urgent: whether a client waits.
+        :raises RerankFault: ``overloaded``: the queue is full; ``deadline``: there is no time left.
+        """
+        if seconds is not None and seconds <= 0:
+            raise RerankFault("the deadline had passed before the model could be asked", why="deadline")
+        expires = None if seconds is None else time.monotonic() + seconds
+        return Asked(self._submitted(Job(self.reranker, query, hits, expires, urgent)), seconds)
+
+    def _submitted(self, job: Job) -> Job:
+        lane = self._lane
+        if lane is None:
+            raise RerankFault("the model is served no longer", why="overloaded")
+        lane.submit(job)
+        return job
+
+    async def scores(
+        self, query: str, hits: Sequence[Hit], deadline: float | None, *, urgent: bool = True
+    ) -> list[float]:
+        """As :meth:`ask`, and wait for them.
 
         :param deadline: seconds, queueing included.
         :raises RerankFault: the model failed; ``why`` is the reason.
         """
-        reranker = self.reranker
-        try:
-            return await self._worker.call(lambda: checked_scores(reranker.score(query, hits), len(hits)), deadline)
-        except (RerankFault, GeneratorExit):
-            raise
-        except Exception as error:
-            raise RerankFault(f"{type(error).__name__}: {error}") from error
+        return await self.ask(query, hits, deadline, urgent=urgent).in_time()
 
     def __getattr__(self, name: str) -> Any:
         """``source`` and whatever else a reranker of the user's own has."""
         return getattr(self.reranker, name)
+
+
+class Asked:
+    """Scores that were asked for, on the event loop that waits for them."""
+
+    def __init__(self, job: Job, seconds: float | None) -> None:
+        self._job, self._seconds = job, seconds
+        self._scores = asyncio.wrap_future(job.future)
+        self._scores.add_done_callback(_seen)
+
+    async def in_time(self) -> list[float]:
+        """The scores.
+
+        :raises RerankFault: ``overloaded``: the model was not to be had in time; ``deadline``: it did not end in time,
+            and :meth:`late` waits on; else what the model raised.
+        """
+        await self._waited(self._seconds)
+        if self._scores.done():
+            return self._result()
+        if self._job.future.done():  # it is on its way to this loop
+            return await self.late()
+        if self._job.lane.leave(self._job):
+            raise RerankFault(f"the model was busy for {self._seconds:g} s", why="overloaded")
+        raise RerankFault(f"no scores within {self._seconds:g} s", why="deadline")
+
+    async def late(self) -> list[float]:
+        """The scores, whenever they come.
+
+        :raises RerankFault: what the model raised.
+        """
+        await self._waited(None)
+        return self._result()
+
+    async def _waited(self, seconds: float | None) -> None:
+        try:
+            await asyncio.wait([self._scores], timeout=seconds)
+        except asyncio.CancelledError:
+            self._job.lane.leave(self._job)
+            self._scores.cancel()
+            raise
+
+    def _result(self) -> list[float]:
+        try:
+            return self._scores.result()
+        except RerankFault:
+            raise
+        except Exception as error:
+            raise RerankFault(f"{type(error).__name__}: {error}") from error
+
+
+def _seen(scores: asyncio.Future[list[float]]) -> None:
+    """Nobody may have waited for what it raised, of which asyncio would complain."""
+    if not scores.cancelled():
+        scores.exception()

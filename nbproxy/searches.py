@@ -259,11 +259,12 @@ class SearchExchange:
         self._write(head, body, changed=body != raw, coding=b"gzip" if packed else None, **more)
 
     def _shadow(self, part: int | None, done: Answered) -> None:
-        if self._settings.shadow and done.answer.hits and self._context.shadowing is not None:
+        shadowing = self._context.shadowing
+        if (self._settings.shadow or done.late) and done.answer.hits and shadowing is not None:
             query = done.search.query
             query_id = pipeline.query_id(self._head.headers.get("x-opaque-id") if part is None else None, query)
             about = About(self._draft.exchange_id, part, query_id, query, done.outcome.ranking.returned)
-            self._context.shadowing(about, _without(self._settings, done.outcome.others), done.answer)
+            shadowing(about, _without(self._settings, done.outcome.others), done.answer, done.late)
 
     def _write(
         self, head: ResponseHead, body: bytes, *, changed: bool = False, coding: bytes | None = None, **more: Any

@@ -1,18 +1,26 @@
-"""Models that score each search after its answer has gone: never in its way, dropped where they fall behind."""
+"""What is scored after an answer has gone: by the shadows, and by a serving model that missed the deadline.
+
+Never in an answer's way: a shadow has a thread of its own, of low priority, and is spared searches where it falls
+behind. Both are recorded with ``role="shadow"``; a late ranking bears the name of the model that served, and the
+exchange's reason is ``deadline``: by that ``systems`` tells it from a shadow's.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from . import pipeline
 from .context import Context
 from .dialects import Answer
 from .errors import RerankFault
-from .scoring import Scorer
+from .scoring import Asked, Scorer
 from .settings import Settings
 
-_PENDING = 64
+WAITING = 64  # answers that wait for one shadow …
+WAITING_BYTES = 64 * 2**20  # … and what they weigh
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,37 +34,81 @@ class About:
     returned: tuple[bool, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be scored by whom."""
+
+    about: About
+    answer: Answer
+    depth: int
+    positions: list[int]
+    scorer: Scorer
+
+
 class Shadows:
-    """Scores answers by ``settings.shadow`` and records the rankings with ``role="shadow"``."""
+    """Scores answers by ``settings.shadow``, and waits for late scores."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._tasks: set[asyncio.Task[None]] = set()
-        self.dropped = 0
 
-    def __call__(self, about: About, settings: Settings, answer: Answer) -> None:
-        """An answer has gone."""
-        for name, scorer in settings.shadow.items():
-            if len(self._tasks) >= _PENDING:
-                self.dropped += 1
-                continue
-            assert isinstance(scorer, Scorer)
-            task: asyncio.Task[None] = self._context.spawn(self._score(about, settings, answer, name, scorer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _score(self, about: About, settings: Settings, answer: Answer, name: str, scorer: Scorer) -> None:
+    def __call__(self, about: About, settings: Settings, answer: Answer, late: Asked | None = None) -> None:
+        """An answer has gone; ``late`` scores of the serving model's will come."""
         positions = pipeline.candidates(answer, settings.depth)
-        try:
-            scores = await scorer.scores(about.query, [answer.hits[i] for i in positions], None) if positions else []
-        except RerankFault as fault:
-            self._context.note(f"shadow {name}", about.exchange_id, fault.__cause__ or fault)
+        if late is not None:
+            assert isinstance(settings.model, Scorer)
+            self._spawn(self._record(_Work(about, answer, settings.depth, positions, settings.model), late, "model"))
+        for name, scorer in settings.shadow.items():
+            assert isinstance(scorer, Scorer)
+            self._shadow(_Work(about, answer, settings.depth, positions, scorer), name)
+
+    def _shadow(self, work: _Work, name: str) -> None:
+        tally, weight = work.scorer.tally, len(work.answer.body)
+        if not work.positions:
+            self._append(work, [])
             return
-        ranking = pipeline.all_ranked(answer, settings.depth, scorer, positions, scores, "shadow")
+        try:
+            asked = self._asked(work)
+        except RerankFault:  # it falls behind
+            tally.dropped += 1
+            return
+        tally.waiting, tally.bytes = tally.waiting + 1, tally.bytes + weight
+
+        def ended(_: object) -> None:
+            tally.waiting, tally.bytes = tally.waiting - 1, tally.bytes - weight
+
+        self._spawn(self._record(work, asked, f"shadow {name}")).add_done_callback(ended)
+
+    def _asked(self, work: _Work) -> Asked:
+        tally = work.scorer.tally
+        if tally.waiting >= WAITING or tally.bytes > WAITING_BYTES:
+            raise RerankFault("too many searches wait for the shadow", why="overloaded")
+        hits = [work.answer.hits[i] for i in work.positions]
+        return work.scorer.ask(work.about.query, hits, None, urgent=False)
+
+    def _spawn(self, record: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = self._context.spawn(record)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _record(self, work: _Work, asked: Asked, where: str) -> None:
+        try:
+            scores = await asked.late()
+        except RerankFault as fault:
+            self._context.note(where, work.about.exchange_id, fault.__cause__ or fault)
+            return
+        if where != "model":
+            work.scorer.tally.scored += 1
+        self._append(work, scores)
+
+    def _append(self, work: _Work, scores: Sequence[float]) -> None:
+        about = work.about
+        ranking = pipeline.all_ranked(work.answer, work.depth, work.scorer, work.positions, scores, "shadow")
         ranking = replace(ranking, returned=about.returned)
         self._context.sink.append_ranking(about.exchange_id, about.part, about.query_id, about.query, ranking)
 
     async def drained(self) -> None:
-        """Wait for what is being scored."""
-        while self._tasks:
+        """Wait for what is being scored now; not for what comes meanwhile."""
+        if self._tasks:
             await asyncio.wait(set(self._tasks))

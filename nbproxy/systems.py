@@ -7,7 +7,8 @@ Laws (contract §6):
   with no hits counts as reranked, with an empty order.
 - ``original`` comes from the newest of those exchanges. Only where nothing was reranked at all it comes from
   each query's last search with offset 0 as answered.
-- A search that gave no order is counted in ``left_out``, once.
+- A search that gave no order is counted in ``left_out``, once. One whose model missed the deadline gave none, though
+  its late scores are recorded (``role="shadow"``).
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ def _part(rows: pd.DataFrame) -> pd.Series[int]:
 def read_lines(hits: pd.DataFrame, searches: pd.DataFrame) -> pd.DataFrame:
     """The hits of ``searches`` with their ``search``, and ``line``: 0 served, from 1 each shadow and replay.
 
-    ``reranked`` says whether a model gave the row a score or another place. A hit without an id is its
-    original rank: it is a candidate, and no judgment finds it.
+    ``reranked`` says whether a model gave the row a score or another place, in time where it served. A hit without
+    an id is its original rank: it is a candidate, and no judgment finds it.
     """
     rows = hits[LINE].copy()
     rows["part"] = _part(rows)
@@ -109,10 +110,20 @@ def read_lines(hits: pd.DataFrame, searches: pd.DataFrame) -> pd.DataFrame:
     who = [role.rename("role"), rows["model"], rows["model_fingerprint"]]
     other = pd.concat(who, axis=1)[role > 0].groupby(["role", "model", "model_fingerprint"], dropna=False).ngroup()
     rows["line"] = (other + 1).reindex(rows.index, fill_value=0)
-    rows["reranked"] = rows["score"].notna() | (rows["rank"] != rows["original_rank"]).fillna(False)
+    moved = rows["score"].notna() | (rows["rank"] != rows["original_rank"]).fillna(False)
+    rows["reranked"] = moved & ~_late(rows, searches)
     nameless = "(no id) at rank " + rows["original_rank"].astype("str")
     rows["doc_id"] = rows["doc_id"].astype("str").fillna(nameless)
     return rows
+
+
+def _late(rows: pd.DataFrame, searches: pd.DataFrame) -> pd.Series[bool]:
+    """Which are the serving model's scores that missed the deadline: recorded as a shadow's, under its own name."""
+    asked = searches.set_index("search")[["reason", "model", "model_fingerprint"]].loc[rows["search"]]
+    served = asked.set_axis(rows.index)
+    same = (served["model"] == rows["model"]) & (served["model_fingerprint"] == rows["model_fingerprint"])
+    late = same & (served["reason"] == "deadline") & (rows["role"] == "shadow")
+    return late.fillna(False).astype(bool)
 
 
 def join(

@@ -112,3 +112,11 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no shared data at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small cross-encoder with random weights."""
+    from tests.rerankers.conftest import save_tiny
+
+    return Path(save_tiny(tmp_path_factory.mktemp("models") / "small-cross-encoder", "bert", 1))

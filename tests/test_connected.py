@@ -447,6 +447,29 @@ def test_flush_waits_for_shadows_and_no_longer_than_it_may(near: nbproxy.Session
     assert set(far.hits.role) == {"served", "shadow"}
 
 
+def test_late_scores_and_what_a_shadow_was_spared_are_seen_from_afar(
+    near: nbproxy.Session, far: ConnectedSession
+) -> None:
+    release = threading.Event()
+
+    def held(query: str, texts: list[str]) -> list[int]:
+        release.wait(TIMEOUT)
+        return backwards(query, texts)
+
+    near.model = held
+    far.shadow["lex"] = "bm25"
+    far.deadline = 0.05
+    search(near)
+    with pytest.raises(TimeoutError):
+        far.flush(0.1)
+    release.set()
+    far.flush(TIMEOUT)
+    assert far.frame.reason.iloc[-1] == "deadline"
+    assert set(far.hits.model[far.hits.role == "shadow"]) == {"held", "lex"}
+    (lex,) = far.status["shadows"]
+    assert (lex["name"], lex["waiting"], lex["scored"], lex["dropped"]) == ("lex", 0, 1, 0)
+
+
 # -- looking, leaving
 
 

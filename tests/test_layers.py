@@ -20,7 +20,8 @@ LEVELS: dict[int, str] = {
     2: "dialects rerankers redact ubi plots drafts frames orderings measures tables runs stats",
     3: "pipeline batches streams segments memory finishing newest intake recorder systems compare evaluate "
     "interleaving",
-    4: "background trust origin dialing pages copies upstream recording replay datasets engine scoring mergers options",
+    4: "background trust origin dialing pages copies upstream recording replay datasets engine lanes scoring mergers "
+    "options",
     5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
     "overview routes server ports views panel live remote remote_settings report retriever",
     6: "desk session connected registry",

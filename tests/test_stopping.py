@@ -129,6 +129,63 @@ def test_stopping_while_nothing_moves(
     assert session.frame.error.notna().all()
 
 
+@pytest.mark.parametrize("how", ["served", "shadow", "swapped out", "fields"])
+def test_stopping_whatever_a_model_is_doing(start: Start, json_upstream: Json, how: str) -> None:
+    """A call that never ends holds up neither the end nor, when it ends after all, anything else."""
+    asked, go = threading.Event(), threading.Event()
+    others = ours()
+
+    def stuck(query: Any, texts: Any = None) -> Any:
+        asked.set()
+        go.wait(TIMEOUT)
+        return "text" if texts is None else backwards(query, texts)
+
+    model = backwards if how in ("shadow", "fields") else stuck
+    session = start(json_upstream.url, model=model, deadline=None, drain=0.1)
+    if how == "fields":
+        session.fields = stuck
+    if how == "shadow":
+        session.shadow = {"stuck": stuck}
+    with Client(session.url) as client:
+        client.send(ASKED)
+        assert asked.wait(TIMEOUT)
+        if how == "swapped out":
+            session.model = backwards
+        stopping = threading.Thread(target=session.stop)
+        stopping.start()
+        stopping.join(TIMEOUT / 2)  # long before the call ends
+        assert not stopping.is_alive()
+        assert not go.is_set()
+    go.set()
+    gc.collect()
+    assert settled(session, lambda: not ours() - others)
+    assert len(session.frame) == 1
+
+
+@unix
+@pytest.mark.parametrize("call", ["threading.Event().wait()", "ctypes.CDLL(None).pause()"])
+def test_an_exit_whatever_a_model_is_doing(process: Callable[[str], Any], json_upstream: Json, call: str) -> None:
+    """In Python or in C: at the interpreter's end nobody waits for it, however long ``drain`` is."""
+    child = process(
+        f"""
+        import ctypes, threading, nbproxy
+        from tests.upstreams import Client
+        began = threading.Event()
+        def stuck(query, texts):
+            began.set()
+            {call}
+        session = nbproxy.start("{json_upstream.url}", model=stuck, record=False, deadline=None, drain=3600)
+        session.shadow = {{"also": lambda query, texts: stuck(query, texts)}}
+        client = Client(session.url)
+        client.send({ASKED!r})
+        began.wait()
+        print("leaving", flush=True)
+        """
+    )
+    said(child, "leaving")
+    assert child.wait(TIMEOUT) == 0
+
+
 ONE = b'{"hits":{"hits":[{"_id":"1","_index":"b","_source":{"title":"x"}}]}}'
 
 

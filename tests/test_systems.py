@@ -106,6 +106,25 @@ def test_served_shadow_and_replay_of_one_model_are_one_system() -> None:
     }
 
 
+def test_late_scores_of_the_serving_model_give_no_order() -> None:
+    """They are recorded as a shadow's; those of a true shadow, and of a replay, count."""
+    r = Recorder()
+    r.search(1, SHOES, "shop", A1, "deadline")
+    r.order(1, "d1 d2", "d1 d2", A1, scores="none")
+    r.order(1, "d1 d2", "d2 d1", A1, "shadow")
+    r.order(1, "d1 d2", "d2 d1", BM, "shadow")
+    r.search(2, HAT, "shop", A1, "overloaded")
+    r.order(2, "d6 d7", "d6 d7", A1, scores="none")
+    r.order(2, "d6 d7", "d7 d6", A1, "replay")
+    runs = recorded_runs(*r.both())
+    assert orders(runs) == {
+        "original": {(SHOES, "shop"): "d1 d2", (HAT, "shop"): "d6 d7"},
+        "bm": {(SHOES, "shop"): "d2 d1"},
+        "minilm": {(HAT, "shop"): "d7 d6"},
+    }
+    assert runs.left_out.to_dict() == {"deadline": 1, "overloaded": 1}
+
+
 def test_the_original_order_is_the_newest_whichever_model_had_it() -> None:
     r = Recorder()
     r.search(1, SHOES, "shop", A1)

@@ -13,7 +13,7 @@ import pytest
 
 import nbproxy
 
-from .upstreams import Client, Json, searched
+from .upstreams import TIMEOUT, Client, Json, searched
 
 Start = Callable[..., nbproxy.Session]
 SEARCHES, SWAPS, THREADS = 200, 20, 16
@@ -60,6 +60,76 @@ def test_two_hundred_searches_during_twenty_swaps(start: Start, json_upstream: J
         assert all(f'query number {n}"' in hit["_source"]["asked"] for hit in hits)  # its own answer
         assert frame.loc[f"q{n}", "query"] == f"query number {n}"
         assert hits[0]["_id"] == frame.loc[f"q{n}", "model"].removeprefix("model-")  # the model that the frame names
+
+
+def test_a_hundred_swaps_under_64_connections(start: Start, json_upstream: Json) -> None:
+    """On connections that stay: every search is answered by one model, which its exchange names, by its fingerprint
+    too; in between are models that load for as long as they like, and some that cannot be loaded."""
+    session = start(json_upstream.url, model=shifting(0), deadline=None)
+    models = [shifting(k) for k in range(10)]
+    fingerprints = {model.__name__: nbproxy.as_reranker(model).fingerprint for model in models}  # type: ignore[union-attr]
+    assert len(set(fingerprints.values())) == 10
+    swapped, loading, go = threading.Event(), threading.Event(), threading.Event()
+    answered = threading.Semaphore(0)
+
+    class Slow:
+        name, fingerprint = "slow", "0" * 16
+
+        def warm(self) -> None:
+            loading.set()
+            assert go.wait(TIMEOUT)
+
+        def score(self, query: str, hits: Any) -> list[float]:
+            return [0.0] * len(hits)
+
+    def first(client: Client, query_id: str) -> str:
+        body = json.dumps({"query": {"match": {"title": query_id}}}).encode()
+        answer = client.ask(b"POST", b"/books/_search", body, b"X-Opaque-Id: " + query_id.encode())
+        return str(answer.json["hits"]["hits"][0]["_id"])
+
+    def ask(n: int) -> dict[str, str]:
+        found: dict[str, str] = {}
+        with Client(session.url) as client:
+            while not swapped.is_set() or len(found) < 2:
+                query_id = f"q{n}-{len(found)}"
+                found[query_id] = first(client, query_id)
+                answered.release()
+        return found
+
+    with ThreadPoolExecutor(64) as pool:
+        answers = [pool.submit(ask, n) for n in range(64)]
+        slow = session.swap(Slow())
+        assert loading.wait(TIMEOUT)
+        for k in range(100):
+            session.model = models[k % 10]
+            for _ in range(8):  # searches go on
+                assert answered.acquire(timeout=TIMEOUT)
+            assert session.model.source is models[k % 10]
+            if k % 10 == 5:
+                with pytest.raises(nbproxy.ConfigError):
+                    session.model = "./no-such-folder"
+        assert not slow.done()
+        go.set()
+        slow.result(TIMEOUT)
+        while answered.acquire(blocking=False):
+            pass
+        for _ in range(64 + 1):  # so many are not all from before
+            assert answered.acquire(timeout=TIMEOUT)
+        swapped.set()
+        found = {query_id: doc for each in answers for query_id, doc in each.result(6 * TIMEOUT).items()}
+    frame = session.frame.set_index("query_id")
+    assert set(frame.index) == set(found)
+    assert len(frame) == len(found)
+    assert frame.reranked.all()
+    assert session.errors == []
+    assert "slow" in set(frame.model)
+    for query_id, model in frame.model.items():
+        assert found[str(query_id)] == {"slow": "0"}.get(model, model.removeprefix("model-"))
+    known = fingerprints | {"slow": "0" * 16}
+    assert list(frame.model_fingerprint) == [known[model] for model in frame.model]
+    hits = session.hits
+    assert len(hits) == 50 * len(found)
+    assert list(hits.groupby("exchange_id", sort=False).model_fingerprint.first()) == list(frame.model_fingerprint)
 
 
 @pytest.mark.engine

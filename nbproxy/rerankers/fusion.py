@@ -20,6 +20,7 @@ from .base import BaseReranker, hex16
 from .checked import checked_scores
 from .field import Field
 from .original import Original
+from .turns import turn
 
 Method = Literal["rrf", "weighted"]
 Values = Sequence[float | None]
@@ -136,7 +137,10 @@ def stretched(values: Values) -> list[float]:
 def _values(model: Reranker, query: str, hits: Sequence[Hit]) -> Values:
     """A model's scores; a field tells, too, which documents lack it."""
     own = getattr(model, "inner", model)
-    return own.values(hits) if isinstance(own, Field) else checked_scores(model.score(query, hits), len(hits))
+    if isinstance(own, Field):
+        return own.values(hits)
+    with turn(model):
+        return checked_scores(model.score(query, hits), len(hits))
 
 
 def _ranks(hits: Sequence[Hit]) -> list[float | None]:

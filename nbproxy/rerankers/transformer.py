@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..ranking import Hit
-from .base import BaseReranker, texts_of
+from .base import BaseReranker, hits_of, texts_of
 from .folders import Kind, ModelFolder, Pooling, architecture_kind, folder_name, is_there, open_folder
 from .loading import Parts, libraries, load_parts, snapshot, usable_length
 from .squash import Floats, scores_of
@@ -96,6 +96,21 @@ class TransformerReranker(BaseReranker):
             scores = dict(zip(distinct, self.score_texts(query, distinct).tolist(), strict=True))
         return [scores[text] for text in texts]
 
+    def score_many(self, searches: Sequence[tuple[str, Sequence[Hit]]]) -> list[list[float]]:
+        """As :meth:`score` for each search; their texts share batches."""
+        pairs = list(dict.fromkeys((query, text) for query, hits in searches for text in texts_of(hits)))
+        with self._one_at_a_time:
+            scores = dict(zip(pairs, self.score_pairs(pairs).tolist() if pairs else [], strict=True))
+        return [[scores[query, text] for text in texts_of(hits)] for query, hits in searches]
+
+    @abstractmethod
+    def score_pairs(self, pairs: list[tuple[str, str]]) -> Floats:
+        """One score for each (query, text); ``pairs`` are distinct and not empty."""
+
+    def warm(self) -> None:
+        """Score something: the first call of a library's sets up what later ones find ready."""
+        self.score("warm", hits_of(["up", "up " * 50]))
+
     def outputs(self, encoded: dict[str, list[list[int]]]) -> Iterator[tuple[list[int], Any, Any]]:
         """The model's output for each batch, as ``(positions, inputs, output)``; inputs carry the mask."""
         torch, _ = libraries()
@@ -144,9 +159,20 @@ class CrossEncoder(TransformerReranker):
     def score_texts(self, query: str, texts: list[str]) -> Floats:
         return scores_of(self.logits(query, texts), self.activation)
 
+    def score_pairs(self, pairs: list[tuple[str, str]]) -> Floats:
+        cut = {query: self.cut(query) for query, _ in pairs}
+        logits = self._logits([cut[query] for query, _ in pairs], [text for _, text in pairs])
+        scores, asked = np.empty(len(pairs)), np.array([list(cut).index(query) for query, _ in pairs])
+        for place in range(len(cut)):  # squashed as if alone: what saturates is told apart within a search
+            scores[asked == place] = scores_of(logits[asked == place], self.activation)
+        return scores
+
     def logits(self, query: str, texts: list[str]) -> Floats:
         """What the model says before anything squashes it, shape ``(n, num_labels)``."""
-        encoded = self._encode([self.cut(query)] * len(texts), texts)
+        return self._logits([self.cut(query)] * len(texts), texts)
+
+    def _logits(self, queries: list[str], texts: list[str]) -> Floats:
+        encoded = self._encode(queries, texts)
         logits = np.empty((len(texts), self.model.config.num_labels))
         for batch, _, output in self.outputs(encoded):
             logits[batch] = output.logits.float().cpu().numpy()
@@ -190,6 +216,15 @@ class BiEncoder(TransformerReranker):
     def score_texts(self, query: str, texts: list[str]) -> Floats:
         scores: Floats = self.cache.vectors(texts, self.embed) @ self.embed([query])[0]
         return scores
+
+    def score_pairs(self, pairs: list[tuple[str, str]]) -> Floats:
+        queries, texts = (
+            list(dict.fromkeys(query for query, _ in pairs)),
+            list(dict.fromkeys(text for _, text in pairs)),
+        )
+        vectors = dict(zip(queries, self.embed(queries), strict=True))
+        documents = dict(zip(texts, self.cache.vectors(texts, self.embed), strict=True))
+        return np.array([documents[text] @ vectors[query] for query, text in pairs])
 
     def embed(self, texts: list[str]) -> Floats:
         """Vectors of length 1, shape ``(n, hidden size)``."""

@@ -8,7 +8,9 @@ import time
 
 from . import machine
 
-BENCHMARKS = ("import_time", "splicing", "searches", "recording", "idle", "busy", "cranfield", "relay")
+BENCHMARKS = (
+    *("import_time", "splicing", "searches", "overload", "swapping", "recording", "idle", "busy", "relay", "cranfield"),
+)
 
 
 def main() -> int:

@@ -14,6 +14,7 @@ import pytest
 
 from nbproxy.errors import ConfigError
 from nbproxy.rerankers import as_reranker
+from nbproxy.rerankers.base import hits_of
 from nbproxy.rerankers.transformer import BiEncoder, CrossEncoder, TransformerReranker, batches
 
 IDENTITY = {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}
@@ -290,3 +291,22 @@ def test_hub_ids_are_loaded_from_a_snapshot(tiny, monkeypatch):
     assert [hub_id for hub_id, _ in asked] == ["someone/some-model"]  # once
     patterns = asked[0][1]["allow_patterns"]
     assert not any(pattern.endswith((".bin", ".pt", ".pkl", ".py", "*")) for pattern in patterns)
+
+
+@pytest.mark.parametrize(("shape", "labels"), [("bert", 1), ("roberta", 2), ("bert", None)])
+def test_several_searches_score_as_each_alone(tiny, rng, texts, shape, labels):
+    """Also where they have texts in common, one has none, and one query is longer than it may be."""
+    reranker = as_reranker(tiny(shape, labels))
+    queries = [sentence(rng, length) for length in (1, 5, 60, 5)]
+    searches = [(query, hits_of(texts[place * 3 : place * 3 + 15])) for place, query in enumerate(queries)]
+    searches += [("nothing", []), searches[0]]
+    together = reranker.score_many(searches)
+    assert [len(scores) for scores in together] == [len(hits) for _, hits in searches]
+    for (query, hits), scores in zip(searches, together, strict=True):
+        np.testing.assert_allclose(scores, reranker.score(query, hits), atol=1e-6, rtol=0)
+    assert reranker.score_many([]) == []
+
+
+def test_a_model_can_be_warmed(tiny):
+    for labels in (1, None):
+        as_reranker(tiny("bert", labels)).warm()
