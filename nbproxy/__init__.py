@@ -22,7 +22,7 @@ from .exchange import Exchange
 from .ranking import Hit, Reranker, Search
 from .recording import Recording, load
 from .registry import start
-from .rerankers import as_reranker, listwise
+from .rerankers import BiEncoder, CrossEncoder, as_reranker, listwise
 from .session import Session
 from .settings import Limits, Timeouts
 
@@ -30,8 +30,10 @@ from .settings import Limits, Timeouts
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
+    "BiEncoder",
     "Comparison",
     "ConfigError",
+    "CrossEncoder",
     "Evaluation",
     "Exchange",
     "Hit",

@@ -12,10 +12,13 @@ from .convert import ACCEPTED, as_reranker
 from .functions import FunctionReranker, Listwise, listwise
 from .original import Original
 from .packaged import packaged_minilm
+from .transformer import BiEncoder, CrossEncoder
 
 __all__ = [
     "ACCEPTED",
     "BaseReranker",
+    "BiEncoder",
+    "CrossEncoder",
     "FunctionReranker",
     "Listwise",
     "Original",

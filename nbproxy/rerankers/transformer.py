@@ -2,7 +2,7 @@
 
 Inputs are sorted by length and cut into batches under a token budget, so that little is computed for padding; the
 scores come back in the order of the hits. Equal texts are scored once, so that they tie exactly and keep
-upstream's order.
+upstream's order. What was computed is kept: the same query and text again cost a look-up.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,14 +19,51 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..ranking import Hit
-from .base import BaseReranker, texts_of
+from .backends import Backend, Choice, TorchBackend, choose, open_backend
+from .base import BaseReranker, hex16, texts_of
+from .calibration import MAX_LOSS, Calibration, Quantizing
+from .doubts import Doubts
 from .folders import Kind, ModelFolder, Pooling, architecture_kind, folder_name, is_there, open_folder
+from .kept import MOST, Rows, ScoreCache, hit_rate
 from .loading import Parts, libraries, load_parts, snapshot, usable_length
 from .squash import Floats, scores_of
 from .vectors import VectorCache
+from .windows import Encoded, Reader
 
-# Tokens in one batch, padding included. On a CPU larger batches leave its caches; a GPU wants them.
-_BUDGET = {"cpu": 2_048, "cuda": 65_536}
+_SHORTEST = 8  # tokens: half of them a query, and something of a text beside the special ones
+_QUERIES = 1_024  # vectors of queries that a bi-encoder keeps
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is computed and how it reads; the arguments of :class:`TransformerReranker`."""
+
+    backend: str = "torch"
+    precision: str | None = None
+    device: str | None = None
+    passages: str = "first"
+    max_length: int | None = None
+    query_prefix: str | None = None
+    document_prefix: str | None = None
+    trust_remote_code: bool = False
+    budget: int | None = None
+    cache: int = MOST
+    calibration: Any = None
+    qrels: Any = None
+    max_loss: float | None = MAX_LOSS
+
+
+@dataclass
+class Work:
+    """What a model has computed so far, the cache's share left out.
+
+    :ivar texts: how many texts were scored; ``windows``: in how many pieces (more than the texts where
+        ``passages="max"`` reads long ones); ``tokens``: of all pieces.
+    """
+
+    texts: int = 0
+    windows: int = 0
+    tokens: int = 0
 
 
 class TransformerReranker(BaseReranker):
@@ -33,41 +71,100 @@ class TransformerReranker(BaseReranker):
 
     :param source: a folder, or the id of a model of the Hugging Face hub.
     :param name: None: the path's last folder, or the hub id as it is.
-    :param device: None: CUDA where there is one, else the CPU.
-    :raises ConfigError: there is no such model, or it is of another kind.
-    :raises MissingExtra: torch or transformers is not installed.
+    :param backend: ``torch``, ``onnx`` (ONNX Runtime), ``openvino``; ``auto``: the fastest that is installed.
+    :param precision: ``float32``; ``bfloat16``, on a CPU that has it; ``float16``, on a GPU; ``int8``; ``auto``:
+        ``bfloat16`` where the CPU has it. None: ``float32`` on a CPU, ``float16`` on a GPU.
+    :param device: None: CUDA where there is one and torch computes, else the CPU.
+    :param passages: ``first``: a text longer than the model is cut; ``max``: its best window counts, and each window
+        costs as much as a text.
+    :param max_length: tokens of one input, at most the model's own, which is None's meaning.
+    :param query_prefix: put before each query; None: what the model's folder says. Likewise ``document_prefix``.
+    :param trust_remote_code: run code that comes with the model.
+    :param budget: tokens of one batch, padding included.
+    :param cache: how many scores (of a bi-encoder: document vectors) are kept; 0: none.
+    :param calibration: for ``int8``: a recording, a session, their ``hits``, or ``[(query, texts), …]``.
+    :param qrels: judgments of what was recorded, to measure int8's nDCG@10 by; without, float32's order is the truth.
+    :param max_loss: int8 that loses a larger share of nDCG@10 is not served, float32 is; None: serve it anyway.
+    :ivar choice: what it computes with, and why.
+    :ivar report: what int8 costs, None for other precisions.
+    :ivar work: what it has computed so far.
+    :raises ConfigError: there is no such model, or it is of another kind, or this machine cannot do what is asked.
+    :raises MissingExtra: a library is not installed; the message has its install command.
     """
 
     kind: ClassVar[Kind]
     auto_class: ClassVar[str]
 
     def __init__(
-        self, source: str | Path, *, name: str | None = None, device: str | None = None, budget: int | None = None
+        self,
+        source: str | Path,
+        *,
+        name: str | None = None,
+        backend: str = "torch",
+        precision: str | None = None,
+        device: str | None = None,
+        passages: str = "first",
+        max_length: int | None = None,
+        query_prefix: str | None = None,
+        document_prefix: str | None = None,
+        trust_remote_code: bool = False,
+        budget: int | None = None,
+        cache: int = MOST,
+        calibration: Any = None,
+        qrels: Any = None,
+        max_loss: float | None = MAX_LOSS,
     ) -> None:
-        folder, own_name = find(source)
+        options = Options(
+            backend=backend, precision=precision, device=device, passages=passages, max_length=max_length,
+            query_prefix=query_prefix, document_prefix=document_prefix, trust_remote_code=trust_remote_code,
+            budget=budget, cache=cache, calibration=calibration, qrels=qrels, max_loss=max_loss,
+        )  # fmt: skip
+        folder, own_name = find(source, trust_remote_code)
         if folder.kind != self.kind:
             raise ConfigError(f"{source} is a {folder.kind}, not a {self.kind}")
-        self._open(folder, name or own_name, source, device, budget)
+        self._open(folder, name or own_name, source, options)
 
-    def _open(
-        self, folder: ModelFolder, name: str, source: str | Path, device: str | None, budget: int | None = None
-    ) -> None:
+    def _open(self, folder: ModelFolder, name: str, source: str | Path, options: Options) -> None:
+        choice = choose(options.backend, options.precision, options.device)
         self.describe(folder)
-        self._take(load_parts(folder, self.auto_class, device), budget)
-        super().__init__(name, folder.fingerprint(), source)
+        parts = load_parts(folder, self.auto_class, choice.device, options.trust_remote_code)
+        self._take(parts, options, folder.prefixes)
+        module, key = self.module(parts.model.float(), lean=True), folder.fingerprint()
+        sample = self._sample(parts.model)
+        self.report: Calibration | None = None
+        if choice.precision == "int8":
+            work = Quantizing(self, module, sample, options.calibration, options.qrels, options.max_loss)
+            choice, self.backend, self.report = work.done(choice)
+        else:
+            self.backend = open_backend(choice, module, sample, key)
+        self._serve(choice, options.budget)
+        self.model = parts.model if choice.backend == "torch" else None  # the others have their own copy of the weights
+        calibrated = self.report.fingerprint if self.report else ""
+        super().__init__(name, self._told_apart(key, options, parts.max_length, calibrated), source)
+        self.doubts = Doubts(name)
 
     @classmethod
-    def of(cls, model: Any, tokenizer: Any, *, name: str | None = None) -> TransformerReranker:
-        """A reranker from a loaded model, which is put into evaluation mode and stays on its device.
+    def of(cls, model: Any, tokenizer: Any, *, name: str | None = None, **options: Any) -> TransformerReranker:
+        """A reranker from a loaded model, which is put into evaluation mode and stays on its device, as it is.
 
         The fingerprint is taken now: training the model further does not change it.
+
+        :param options: of how it reads: ``passages``, ``max_length``, the prefixes, ``budget``, ``cache``.
         """
         reranker = cls.__new__(cls)
+        chosen = Options(**options)
         reranker.describe(None)
         model.eval()
-        reranker._take(Parts(model, tokenizer, usable_length(model, tokenizer)))
-        own_name = getattr(model.config, "name_or_path", "") or type(model).__name__
-        BaseReranker.__init__(reranker, name or folder_name(Path(own_name)), _fingerprint(model), (model, tokenizer))
+        length = usable_length(model, tokenizer)
+        reranker._take(Parts(model, tokenizer, length), chosen, {})
+        precision, device = str(model.dtype).removeprefix("torch."), str(model.device)
+        reranker.backend, reranker.report = TorchBackend(reranker.module(model, lean=False), device, precision), None
+        reranker._serve(Choice("torch", precision, device, "as it was loaded"), chosen.budget)
+        reranker.model = model
+        own_name = name or folder_name(Path(getattr(model.config, "name_or_path", "") or type(model).__name__))
+        fingerprint = reranker._told_apart(_fingerprint(model), chosen, length)
+        BaseReranker.__init__(reranker, own_name, fingerprint, (model, tokenizer))
+        reranker.doubts = Doubts(own_name)
         return reranker
 
     @abstractmethod
@@ -75,16 +172,55 @@ class TransformerReranker(BaseReranker):
         """Keep what the folder's files say about scoring; None: the defaults."""
 
     @abstractmethod
+    def module(self, model: Any, *, lean: bool) -> Any:
+        """What a backend computes of a loaded model; lean: it may leave out what no score depends on."""
+
+    @abstractmethod
     def score_texts(self, query: str, texts: list[str]) -> Floats:
         """One score for each text; ``texts`` are distinct and not empty."""
 
-    def _take(self, parts: Parts, budget: int | None = None) -> None:
-        self.model, self.tokenizer, self.max_length = parts.model, parts.tokenizer, parts.max_length
-        self.budget = budget or _BUDGET.get(self.model.device.type, _BUDGET["cpu"])
+    @abstractmethod
+    def raw(self, query: str, texts: list[str]) -> Floats:
+        """One score for each text, computed now, before anything squashes it: for comparing two precisions."""
+
+    @abstractmethod
+    def kept(self, most: int) -> dict[str, Any]:
+        """The caches, by what they keep."""
+
+    def _take(self, parts: Parts, options: Options, prefixes: dict[str, str]) -> None:
+        self.config, self.tokenizer = parts.model.config, parts.tokenizer
+        self.max_length = _within(options.max_length, parts.max_length)
+        self.reader = Reader(parts.tokenizer, self.max_length, options.passages)
+        self.passages = options.passages
+        self.query_prefix = prefixes.get("query", "") if options.query_prefix is None else options.query_prefix
+        given = options.document_prefix
+        self.document_prefix = prefixes.get("document", "") if given is None else given
+        self.caches, self.work = self.kept(options.cache), Work()
         # Two names may stand for one model, each with a worker of its own, and a tokenizer is not thread-safe.
         self._one_at_a_time = threading.Lock()
-        notes = getattr(self.tokenizer, "deprecation_warnings", {})
-        notes["Asking-to-pad-a-fast-tokenizer"] = True  # advice that transformers 4 prints on the first pad()
+
+    def _serve(self, choice: Choice, budget: int | None) -> None:
+        self.choice, self.budget = choice, budget or choice.budget
+
+    def _sample(self, model: Any) -> dict[str, Any]:
+        """Made-up inputs with all that the tokenizer gives."""
+        from .modules import sample_inputs
+
+        sample = sample_inputs(model)
+        if "token_type_ids" in self.reader.singles(["a"]).ids:
+            sample["token_type_ids"] = sample["input_ids"] * 0
+        return sample
+
+    def _told_apart(self, weights: str, options: Options, length: int, calibrated: str = "") -> str:
+        """The weights' fingerprint; another where the scores are computed, or the texts read, otherwise."""
+        plain = ("torch", "float32", "first", length, "", "")
+        own = (*self.computed, options.passages, self.max_length, self.query_prefix, self.document_prefix)
+        return weights if own == plain else hex16(weights.encode(), repr(own).encode(), calibrated.encode())
+
+    @property
+    def computed(self) -> tuple[str, str]:
+        """Backend and precision."""
+        return self.choice.backend, self.choice.precision
 
     def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
         """Float64 scores, one for each hit."""
@@ -96,27 +232,33 @@ class TransformerReranker(BaseReranker):
             scores = dict(zip(distinct, self.score_texts(query, distinct).tolist(), strict=True))
         return [scores[text] for text in texts]
 
-    def outputs(self, encoded: dict[str, list[list[int]]]) -> Iterator[tuple[list[int], Any, Any]]:
-        """The model's output for each batch, as ``(positions, inputs, output)``; inputs carry the mask."""
-        torch, _ = libraries()
-        lengths = [len(ids) for ids in encoded["input_ids"]]
-        budget = self.budget if self.tokenizer.pad_token_id is not None else 0  # without padding: one by one
-        with torch.inference_mode():
-            for batch in batches(lengths, budget):
-                rows = {key: [values[i] for i in batch] for key, values in encoded.items()}
-                inputs = {key: value.to(self.model.device) for key, value in self._padded(rows).items()}
-                yield batch, inputs, self.model(**inputs)
+    def rows(self, encoded: Encoded, backend: Backend | None = None) -> Rows:
+        """What the model computes of each window, shape ``(windows, labels or dimensions)``."""
+        runs = backend or self.backend
+        batches = [(batch, runs.run(inputs)) for batch, inputs in self.reader.batches(encoded, self.budget)]
+        rows = np.concatenate([rows for _, rows in batches])
+        ordered = np.empty_like(rows)
+        ordered[[place for batch, _ in batches for place in batch]] = rows
+        self.work.windows += len(encoded.owners)
+        self.work.tokens += sum(encoded.lengths)
+        return ordered
 
-    def _padded(self, rows: dict[str, list[list[int]]]) -> dict[str, Any]:
-        torch, _ = libraries()
-        if self.tokenizer.pad_token_id is None:
-            return {key: torch.tensor(values) for key, values in rows.items()}
-        return dict(self.tokenizer.pad(rows, return_tensors="pt"))
+    def details(self) -> dict[str, Any]:
+        """What the status route says of it: how it computes and reads, what that has cost, what its caches found."""
+        return {
+            "backend": self.choice.backend,
+            "precision": self.choice.precision,
+            "device": self.choice.device,
+            "passages": self.passages,
+            "work": vars(self.work).copy(),
+            "cache": {
+                name: {"kept": len(cache), "hit_rate": hit_rate(cache.hits, cache.misses)}
+                for name, cache in self.caches.items()
+            },
+        }
 
-    def _encode(self, *texts: list[str]) -> dict[str, list[list[int]]]:
-        """Token ids of texts or pairs, cut as sentence-transformers cuts them."""
-        encoded = self.tokenizer(*texts, truncation="longest_first", max_length=self.max_length, verbose=False)
-        return dict(encoded)
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self.fingerprint}, {self.choice}, passages={self.passages!r}>"
 
 
 class CrossEncoder(TransformerReranker):
@@ -126,7 +268,7 @@ class CrossEncoder(TransformerReranker):
     ``predict(…, apply_softmax=True)[:, 1]``: label 1 is taken to mean relevant.
 
     Pairs are cut as ``predict`` cuts them, the longer of the two first; a query longer than half of ``max_length`` is
-    cut to that half before, so that a text always has the other half.
+    cut to that half before, so that a text always has the other half. ``passages="max"`` reads a long text whole.
     """
 
     kind = "cross-encoder"
@@ -135,76 +277,100 @@ class CrossEncoder(TransformerReranker):
     def describe(self, folder: ModelFolder | None) -> None:
         self.activation = folder.activation if folder else None
 
-    def _take(self, parts: Parts, budget: int | None = None) -> None:
+    def kept(self, most: int) -> dict[str, Any]:
+        return {"scores": ScoreCache(most)}
+
+    def _take(self, parts: Parts, options: Options, prefixes: dict[str, str]) -> None:
         labels = parts.model.config.num_labels
         if labels not in (1, 2):
             raise ConfigError(f"a cross-encoder has 1 or 2 labels, this one {labels}; none of them is a relevance")
-        super()._take(parts, budget)
+        super()._take(parts, options, prefixes)
+
+    def module(self, model: Any, *, lean: bool) -> Any:
+        from .modules import Logits, classifier
+
+        return classifier(model) if lean else Logits(model)
 
     def score_texts(self, query: str, texts: list[str]) -> Floats:
-        return scores_of(self.logits(query, texts), self.activation)
+        cache: ScoreCache = self.caches["scores"]
+        logits = cache.rows(self.fingerprint, query, texts, lambda new: self._logits(query, new)).astype(np.float64)
+        scores = scores_of(logits, self.activation)
+        self.doubts.look(_ranking(logits), scores)
+        return scores
 
     def logits(self, query: str, texts: list[str]) -> Floats:
-        """What the model says before anything squashes it, shape ``(n, num_labels)``."""
-        encoded = self._encode([self.cut(query)] * len(texts), texts)
-        logits = np.empty((len(texts), self.model.config.num_labels))
-        for batch, _, output in self.outputs(encoded):
-            logits[batch] = output.logits.float().cpu().numpy()
-        return logits
+        """What the model says before anything squashes it, shape ``(n, num_labels)``; computed now."""
+        return self._logits(query, texts).astype(np.float64)
+
+    def raw(self, query: str, texts: list[str]) -> Floats:
+        return _ranking(self.logits(query, texts))
+
+    def _logits(self, query: str, texts: list[str]) -> Rows:
+        encoded = self.reader.pairs(self.query_prefix + query, [self.document_prefix + text for text in texts])
+        rows = self.rows(encoded)
+        self.work.texts += len(texts)
+        return rows if len(rows) == len(texts) else rows[_best(_ranking(rows), encoded.owners)]
 
     def cut(self, query: str) -> str:
         """The query's first tokens, at most half of ``max_length``."""
-        half = self.max_length // 2
-        fast = bool(self.tokenizer.is_fast)
-        encoded = self.tokenizer(
-            query,
-            add_special_tokens=False,
-            truncation=True,
-            max_length=half + 1,
-            return_offsets_mapping=fast,
-            verbose=False,
-        )
-        if len(encoded["input_ids"]) <= half:
-            return query
-        if fast:
-            return query[: encoded["offset_mapping"][half - 1][1]]
-        return str(self.tokenizer.decode(encoded["input_ids"][:half]))
+        return self.reader.cut(query)
 
 
 class BiEncoder(TransformerReranker):
     """Reads query and text apart; an ``AutoModel`` whose token vectors are pooled, and their cosine.
 
     Pooling is the mean over the attention mask, or the first token's vector where the folder says so. Scores are
-    those of sentence-transformers' ``SentenceTransformer.encode`` and ``cos_sim``, in [-1, 1].
+    those of sentence-transformers' ``encode_query``, ``encode_document`` and ``cos_sim``, in [-1, 1]. Vectors of
+    documents are kept, so that a document costs once, not once a query.
     """
 
     kind = "bi-encoder"
     auto_class = "AutoModel"
     pooling: Pooling
-    cache: VectorCache
 
     def describe(self, folder: ModelFolder | None) -> None:
         self.pooling = folder.pooling if folder else "mean"
-        self.cache = VectorCache()
+
+    def kept(self, most: int) -> dict[str, Any]:
+        return {"vectors": VectorCache(most), "queries": VectorCache(_QUERIES if most else 0)}
+
+    def module(self, model: Any, *, lean: bool) -> Any:  # noqa: ARG002 - all tokens are pooled
+        from .modules import Pooled
+
+        return Pooled(model, self.pooling)
+
+    @property
+    def cache(self) -> VectorCache:
+        """The documents' vectors."""
+        cache: VectorCache = self.caches["vectors"]
+        return cache
 
     def score_texts(self, query: str, texts: list[str]) -> Floats:
-        scores: Floats = self.cache.vectors(texts, self.embed) @ self.embed([query])[0]
+        asked = self.caches["queries"].vectors([query], self._embed_query)[0]
+        parts = self.cache.parts(texts, self._windows)
+        scores = np.array([(part @ asked).max() for part in parts])
+        self.doubts.look(scores, scores)
         return scores
 
-    def embed(self, texts: list[str]) -> Floats:
-        """Vectors of length 1, shape ``(n, hidden size)``."""
-        vectors = np.empty((len(texts), self.model.config.hidden_size))
-        for batch, inputs, output in self.outputs(self._encode(texts)):
-            vectors[batch] = self._pooled(output.last_hidden_state, inputs["attention_mask"]).cpu().numpy()
-        norms: Floats = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.maximum(norms, 1e-12)
+    def raw(self, query: str, texts: list[str]) -> Floats:
+        asked = self._embed_query([query])[0]
+        return np.array([(part @ asked).max() for part in self._windows(texts)])
 
-    def _pooled(self, states: Any, mask: Any) -> Any:
-        """One vector a text, shape ``(batch, hidden size)``, of states of shape ``(batch, tokens, hidden size)``."""
-        states, weights = states.float(), mask.unsqueeze(-1).float()
-        if self.pooling == "cls":
-            return states[:, 0]
-        return (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+    def _embed_query(self, queries: list[str]) -> Floats:
+        return self.embed([self.query_prefix + query for query in queries])
+
+    def embed(self, texts: list[str]) -> Floats:
+        """Vectors of length 1, of the texts' beginnings and as they are (no prefix), shape ``(n, hidden size)``."""
+        encoded = self.reader.singles(texts)
+        firsts = np.searchsorted(encoded.owners, np.arange(len(texts)))
+        return _normalised(self.rows(encoded))[firsts]
+
+    def _windows(self, texts: list[str]) -> list[Floats]:
+        """Each text's windows' vectors."""
+        encoded = self.reader.singles([self.document_prefix + text for text in texts])
+        self.work.texts += len(texts)
+        ends = np.searchsorted(encoded.owners, np.arange(1, len(texts)))
+        return np.split(_normalised(self.rows(encoded)), ends)
 
 
 _CLASSES: dict[Kind, type[TransformerReranker]] = {"cross-encoder": CrossEncoder, "bi-encoder": BiEncoder}
@@ -219,16 +385,16 @@ def load(source: str | Path, *, name: str | None = None, device: str | None = No
     folder, own_name = find(source)
     kind = _CLASSES[folder.kind]
     reranker = kind.__new__(kind)  # its __init__ would ask the hub a second time
-    reranker._open(folder, name or own_name, source, device)
+    reranker._open(folder, name or own_name, source, Options(device=device))
     return reranker
 
 
-def find(source: str | Path) -> tuple[ModelFolder, str]:
-    """A model's folder and its name; a string that is no folder here is asked of the hub."""
+def find(source: str | Path, code: bool = False) -> tuple[ModelFolder, str]:
+    """A model's folder and its name; a string that is no folder here is asked of the hub, its code too if wanted."""
     if isinstance(source, Path) or is_there(source):
         path = Path(source).expanduser()
         return open_folder(path), folder_name(path)
-    return open_folder(snapshot(source)), source
+    return open_folder(snapshot(source, code)), source
 
 
 def from_pair(model: Any, tokenizer: Any, *, name: str | None = None) -> TransformerReranker:
@@ -243,19 +409,30 @@ def from_pair(model: Any, tokenizer: Any, *, name: str | None = None) -> Transfo
     )
 
 
-def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Positions, the longest inputs first, in batches whose size with padding is within the budget.
+def _within(asked: int | None, usable: int) -> int:
+    if asked is not None and not (isinstance(asked, int) and _SHORTEST <= asked <= usable):
+        raise ConfigError(f"max_length must be from {_SHORTEST} to {usable} (the model's own), not {asked!r}")
+    return asked or usable
 
-    An input over the budget is a batch of its own.
 
-    >>> list(batches([3, 9, 4, 4], budget=8))
-    [[1], [2, 3], [0]]
-    """
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    while order:
-        count = max(1, budget // max(1, lengths[order[0]]))
-        yield order[:count]
-        order = order[count:]
+def _ranking(logits: Any) -> Any:
+    """What orders texts, of logits of one or two labels."""
+    return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+
+
+def _best(values: Any, owners: list[int]) -> list[int]:
+    """For each text the position of its best window."""
+    best: dict[int, int] = {}
+    for place, owner in enumerate(owners):
+        if owner not in best or values[place] > values[best[owner]]:
+            best[owner] = place
+    return list(best.values())
+
+
+def _normalised(rows: Rows) -> Floats:
+    vectors = rows.astype(np.float64)
+    norms: Floats = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(norms, 1e-12)
 
 
 def _fingerprint(model: Any) -> str:

@@ -14,7 +14,8 @@ import pytest
 
 from nbproxy.errors import ConfigError
 from nbproxy.rerankers import as_reranker
-from nbproxy.rerankers.transformer import BiEncoder, CrossEncoder, TransformerReranker, batches
+from nbproxy.rerankers.transformer import BiEncoder, CrossEncoder, TransformerReranker
+from nbproxy.rerankers.windows import batches
 
 IDENTITY = {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}
 OLD_IDENTITY = {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"}
@@ -89,7 +90,10 @@ def test_a_long_query_is_cut_to_half_first(tiny, sentence_transformers, rng, tex
 def test_order_is_the_logits_where_the_sigmoid_saturates(tiny, rng):
     reranker = as_reranker(tiny("bert", 1, spread=5_000.0))
     query, texts = sentence(rng, 3), [sentence(rng, 10) for _ in range(40)]
-    logits, scores = reranker.logits(query, texts)[:, 0], np.array(reranker(query, texts))
+    with pytest.warns(UserWarning, match=r"40 of 40 scores are saturated \(logits from .*the order is the logits'"):
+        scores = np.array(reranker(query, texts))
+    assert reranker(query, texts) == list(scores)  # warned of once
+    logits = reranker.logits(query, texts)[:, 0]
     assert np.abs(logits).max() > 1_000  # far beyond what float64 can tell apart
     np.testing.assert_array_equal(np.argsort(-scores, kind="stable"), np.argsort(-logits, kind="stable"))
     assert len(set(scores)) == len(set(logits))

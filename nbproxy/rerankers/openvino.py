@@ -1,0 +1,72 @@
+"""OpenVINO: the module through its own PyTorch front-end, compiled for the CPU."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError
+from .backends import Inputs, Rows, missing, names_of
+from .loading import libraries
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+
+
+class OpenVinoBackend:
+    """Float32, bfloat16 or int8 on the CPU.
+
+    :raises ConfigError: OpenVINO cannot convert the module.
+    :raises MissingExtra: openvino is not installed.
+    """
+
+    def __init__(self, module: Any, sample: Mapping[str, Any], precision: str) -> None:
+        self._open(convert(module, sample), names_of(sample), precision)
+
+    @classmethod
+    def of(cls, graph: Any, names: list[str], precision: str) -> OpenVinoBackend:
+        """Of a graph that is converted already."""
+        backend = cls.__new__(cls)
+        backend._open(graph, names, precision)
+        return backend
+
+    def _open(self, graph: Any, names: Any, precision: str) -> None:
+        torch, _ = libraries()
+        settings = {
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,  # the kernel, and the proxy's loop, have these cores too
+        }
+        self._compiled = library().Core().compile_model(graph, "CPU", settings)
+        self._request, self._names = self._compiled.create_infer_request(), names
+
+    def run(self, inputs: Inputs) -> Rows:
+        rows = self._request.infer([inputs[name] for name in self._names])[0]
+        return np.array(rows, dtype=np.float32)  # a copy: the request writes over its own
+
+
+def library() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise missing("openvino", str(error)) from error
+    return openvino
+
+
+def convert(module: Any, sample: Mapping[str, Any]) -> Any:
+    """The module as OpenVINO's graph, for any number of rows and tokens.
+
+    :raises ConfigError: OpenVINO cannot.
+    """
+    openvino, names = library(), names_of(sample)
+    anything = openvino.PartialShape([-1, -1])
+    inputs = [(name, anything, openvino.Type.i64) for name in names]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notes on tracing, none of them about what the user did
+            return openvino.convert_model(module, example_input={name: sample[name] for name in names}, input=inputs)
+    except Exception as error:  # whatever tracing and conversion raise
+        raise ConfigError(f"OpenVINO cannot convert this model: {type(error).__name__}: {error}") from error
