@@ -3,7 +3,7 @@
 A backend gets padded token ids and gives one row for each input: a cross-encoder's logits, a bi-encoder's vector. Laws:
 
 * nothing is imported until it is asked for; a library that is missing is named with its install command;
-* ``"auto"`` chooses, and says what and why (:class:`Choice`); whoever names a backend or a precision gets that or an error;
+* ``"auto"`` chooses, and says what and why (:class:`Choice`); who names a backend or a precision gets it, or an error;
 * threads are torch's: ``torch.set_num_threads(n)`` before a model is loaded holds for all three.
 """
 
@@ -99,7 +99,8 @@ def _on_gpu(backend: str, precision: str | None, device: str) -> Choice:
     if precision == "int8":
         raise ConfigError(f"precision='int8' is for the CPU; device={device!r} has float32, bfloat16 and float16")
     half = precision in (None, "auto")
-    return Choice("torch", "float16" if half else str(precision), device, "half precision on a GPU" if half else "as asked for")
+    why = "half precision on a GPU" if half else "as asked for"
+    return Choice("torch", "float16" if half else str(precision), device, why)
 
 
 def _cpu_precision(precision: str | None) -> tuple[str, str]:
@@ -108,7 +109,10 @@ def _cpu_precision(precision: str | None) -> tuple[str, str]:
         has = has_bfloat16()
         return ("bfloat16" if has else "float32"), f"this CPU has {'bfloat16' if has else 'no bfloat16'}"
     if precision == "bfloat16" and not has_bfloat16():
-        raise ConfigError("precision='bfloat16' needs a CPU that computes with it (avx512_bf16, AMX or Arm's bf16); 'auto' takes what this one has")
+        raise ConfigError(
+            "precision='bfloat16' needs a CPU that computes with it (avx512_bf16, AMX or Arm's bf16); 'auto' takes "
+            "what this one has"
+        )
     if precision == "float16":
         raise ConfigError("precision='float16' is for a GPU; a CPU has float32, bfloat16 and int8")
     return precision or "float32", ""
@@ -122,7 +126,7 @@ def _cpu_backend(backend: str, precision: str) -> tuple[str, str]:
             raise missing(able[0], f"precision={precision!r} needs it")
         return there[0], f"{there[0]} is the fastest of what is installed ({', '.join(there)})"
     if backend not in able:
-        raise ConfigError(f"backend={backend!r} has no precision={precision!r}; {' and '.join(able)} ha{'s' if len(able) == 1 else 've'}")
+        raise ConfigError(f"backend={backend!r} has no precision={precision!r}; of those that do: {', '.join(able)}")
     if not is_installed(backend):
         raise missing(backend)
     return backend, ""

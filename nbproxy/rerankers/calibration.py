@@ -68,8 +68,9 @@ class Calibration:
     def __str__(self) -> str:
         by = "the judgments" if self.judged else "float32's order"
         return (
-            f"int8 on {self.pairs} recorded pairs of {self.queries} searches: rank correlation {self.rank_correlation:.4f}, "
-            f"nDCG@{_K} {self.ndcg:.4f} instead of {self.ndcg_float32:.4f} by {by}, a loss of {self.loss:.2%}"
+            f"int8 on {self.pairs} recorded pairs of {self.queries} searches: rank correlation "
+            f"{self.rank_correlation:.4f}, nDCG@{_K} {self.ndcg:.4f} instead of {self.ndcg_float32:.4f} by {by}, "
+            f"a loss of {self.loss:.2%}"
         )
 
 
@@ -112,8 +113,14 @@ class Quantizing:
 
     def _report(self, wanted: list[Any], found: list[Any]) -> Calibration:
         judged = any(each.gains for each in self.measured)
-        gains = [each.gains or [0.0] * len(each.texts) for each in self.measured] if judged else [_places(w) for w in wanted]
-        ndcg, ndcg_float32 = (np.mean([_ndcg(s, g) for s, g in zip(scores, gains, strict=True)]) for scores in (found, wanted))
+        gains = (
+            [each.gains or [0.0] * len(each.texts) for each in self.measured]
+            if judged
+            else [_places(w) for w in wanted]
+        )
+        ndcg, ndcg_float32 = (
+            np.mean([_ndcg(s, g) for s, g in zip(scores, gains, strict=True)]) for scores in (found, wanted)
+        )
         report = Calibration(
             queries=len(wanted),
             pairs=sum(map(len, wanted)),
@@ -122,7 +129,10 @@ class Quantizing:
             ndcg_float32=float(ndcg_float32),
             judged=judged,
             accepted=True,
-            fingerprint=hex16(*(each.query.encode() for each in self.seen), *(t.encode("utf-8", "replace") for e in self.seen for t in e.texts)),
+            fingerprint=hex16(
+                *(each.query.encode() for each in self.seen),
+                *(t.encode("utf-8", "replace") for e in self.seen for t in e.texts),
+            ),
         )
         return replace(report, accepted=self.max_loss is None or report.loss <= self.max_loss)
 

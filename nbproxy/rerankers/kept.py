@@ -30,9 +30,7 @@ class ScoreCache:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def rows(
-        self, fingerprint: str, query: str, texts: Sequence[str], compute: Callable[[list[str]], Rows]
-    ) -> Rows:
+    def rows(self, fingerprint: str, query: str, texts: Sequence[str], compute: Callable[[list[str]], Rows]) -> Rows:
         """The rows of ``texts``, shape ``(n, labels)``; those that are not kept come from ``compute``."""
         if not self.most:
             return compute(list(texts))

@@ -2,8 +2,8 @@
 
 A cross-encoder's row is its logits, a bi-encoder's the pooled vector. A classifier of BERT's shape is rebuilt so that
 nothing is computed that its score does not depend on: only the first token's state reaches the head, so the last layer
-attends from that token alone (its keys and values still come from all), and query, key and value are one product. This
-changes no score but by the order of float sums; :func:`checked_lean` compares both before the lean one is used.
+attends from that token alone, while its keys and values still come from all. That changes no score but by the order of
+float sums; :func:`checked_lean` compares both before the lean one is used.
 """
 
 from __future__ import annotations
@@ -53,43 +53,36 @@ class Pooled(torch.nn.Module):  # type: ignore[misc]
 
 
 class Lean(torch.nn.Module):  # type: ignore[misc]
-    """A classifier of BERT's shape without what its score does not need; shape ``(n, labels)``."""
+    """A classifier of BERT's shape without what its score does not need; shape ``(n, labels)``.
+
+    Its parts are the model's own, not copies.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         encoder = getattr(model, _LEAN[type(model).__name__])
         self.embeddings, self.layers, self.pooler = encoder.embeddings, encoder.encoder.layer, encoder.pooler
         self.head, self.heads = model.classifier, int(model.config.num_attention_heads)
-        self.products = torch.nn.ModuleList(_product(layer.attention.self) for layer in self.layers)
 
     def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
         states = self.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
         mask = (1.0 - attention_mask[:, None, None, :].to(states.dtype)) * torch.finfo(states.dtype).min
         last = len(self.layers) - 1
-        for place, (layer, product) in enumerate(zip(self.layers, self.products, strict=True)):
-            states = self._layer(layer, product, states, mask, first_only=place == last)
+        for place, layer in enumerate(self.layers):
+            states = self._layer(layer, states, mask, first_only=place == last)
         return self.head(states if self.pooler is None else self.pooler(states))
 
-    def _layer(self, layer: Any, product: Any, states: Any, mask: Any, *, first_only: bool) -> Any:
-        count, tokens, width = states.shape
-        parts = product(states).view(count, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        queries, keys, values = parts[0], parts[1], parts[2]
-        if first_only:
-            queries, states = queries[:, :, :1], states[:, :1]
-        seen = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        attended = layer.attention.output(seen.transpose(1, 2).reshape(states.shape), states)
+    def _layer(self, layer: Any, states: Any, mask: Any, *, first_only: bool) -> Any:
+        attention = layer.attention.self
+        asking = states[:, :1] if first_only else states
+        queries, keys, values = attention.query(asking), attention.key(states), attention.value(states)
+        seen = functional.scaled_dot_product_attention(*map(self._by_head, (queries, keys, values)), attn_mask=mask)
+        attended = layer.attention.output(seen.transpose(1, 2).reshape(asking.shape), asking)
         return layer.output(layer.intermediate(attended), attended)
 
-
-def _product(attention: Any) -> Any:
-    """One linear layer for query, key and value."""
-    parts = (attention.query, attention.key, attention.value)
-    width = parts[0].in_features
-    joined = torch.nn.Linear(width, sum(part.out_features for part in parts), device=parts[0].weight.device)
-    with torch.no_grad():
-        joined.weight.copy_(torch.cat([part.weight for part in parts]))
-        joined.bias.copy_(torch.cat([part.bias for part in parts]))
-    return joined.to(parts[0].weight.dtype).eval().requires_grad_(False)
+    def _by_head(self, states: Any) -> Any:
+        count, tokens, width = states.shape
+        return states.view(count, tokens, self.heads, width // self.heads).transpose(1, 2)
 
 
 def classifier(model: Any) -> Any:

@@ -88,7 +88,7 @@ def _export(module: Any, sample: Mapping[str, Any], path: Path) -> None:
             str(path),
             input_names=names,
             output_names=["rows"],
-            dynamic_axes={name: both for name in names} | {"rows": {0: "rows"}},
+            dynamic_axes=dict.fromkeys(names, both) | {"rows": {0: "rows"}},
             opset_version=_OPSET,
             dynamo=False,
         )

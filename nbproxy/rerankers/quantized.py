@@ -52,7 +52,7 @@ class Int8Linear(torch.nn.Module):  # type: ignore[misc]
 
     def forward(self, inputs: Any) -> Any:
         rounded = torch.fake_quantize_per_tensor_affine(inputs * self.shrink, self.scale, self.zero, 0, 255)
-        weight = torch.fake_quantize_per_channel_affine(self.weight, self.scales, self.zeros, 0, -_LEVELS, _LEVELS)
+        weight = torch.fake_quantize_per_channel_affine(self.weight, self.scales, self.zeros, 0, -_LEVELS - 1, _LEVELS)
         return functional.linear(rounded, weight, self.bias)
 
 

@@ -129,7 +129,7 @@ class TransformerReranker(BaseReranker):
         self.describe(folder)
         parts = load_parts(folder, self.auto_class, choice.device, options.trust_remote_code)
         self._take(parts, options, folder.prefixes)
-        module, key = self.module(parts.model.float(), lean=True), folder.fingerprint()
+        module, key = self.module(parts.model.float()), folder.fingerprint()
         sample = self._sample(parts.model)
         self.report: Calibration | None = None
         if choice.precision == "int8":
@@ -158,7 +158,7 @@ class TransformerReranker(BaseReranker):
         length = usable_length(model, tokenizer)
         reranker._take(Parts(model, tokenizer, length), chosen, {})
         precision, device = str(model.dtype).removeprefix("torch."), str(model.device)
-        reranker.backend, reranker.report = TorchBackend(reranker.module(model, lean=False), device, precision), None
+        reranker.backend, reranker.report = TorchBackend(reranker.module(model), device, precision), None
         reranker._serve(Choice("torch", precision, device, "as it was loaded"), chosen.budget)
         reranker.model = model
         own_name = name or folder_name(Path(getattr(model.config, "name_or_path", "") or type(model).__name__))
@@ -172,8 +172,8 @@ class TransformerReranker(BaseReranker):
         """Keep what the folder's files say about scoring; None: the defaults."""
 
     @abstractmethod
-    def module(self, model: Any, *, lean: bool) -> Any:
-        """What a backend computes of a loaded model; lean: it may leave out what no score depends on."""
+    def module(self, model: Any) -> Any:
+        """What a backend computes of a loaded model."""
 
     @abstractmethod
     def score_texts(self, query: str, texts: list[str]) -> Floats:
@@ -286,10 +286,10 @@ class CrossEncoder(TransformerReranker):
             raise ConfigError(f"a cross-encoder has 1 or 2 labels, this one {labels}; none of them is a relevance")
         super()._take(parts, options, prefixes)
 
-    def module(self, model: Any, *, lean: bool) -> Any:
-        from .modules import Logits, classifier
+    def module(self, model: Any) -> Any:
+        from .modules import classifier
 
-        return classifier(model) if lean else Logits(model)
+        return classifier(model)
 
     def score_texts(self, query: str, texts: list[str]) -> Floats:
         cache: ScoreCache = self.caches["scores"]
@@ -303,7 +303,8 @@ class CrossEncoder(TransformerReranker):
         return self._logits(query, texts).astype(np.float64)
 
     def raw(self, query: str, texts: list[str]) -> Floats:
-        return _ranking(self.logits(query, texts))
+        ranking: Floats = _ranking(self.logits(query, texts))
+        return ranking
 
     def _logits(self, query: str, texts: list[str]) -> Rows:
         encoded = self.reader.pairs(self.query_prefix + query, [self.document_prefix + text for text in texts])
@@ -334,7 +335,7 @@ class BiEncoder(TransformerReranker):
     def kept(self, most: int) -> dict[str, Any]:
         return {"vectors": VectorCache(most), "queries": VectorCache(_QUERIES if most else 0)}
 
-    def module(self, model: Any, *, lean: bool) -> Any:  # noqa: ARG002 - all tokens are pooled
+    def module(self, model: Any) -> Any:
         from .modules import Pooled
 
         return Pooled(model, self.pooling)

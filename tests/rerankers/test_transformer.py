@@ -15,34 +15,14 @@ import pytest
 from nbproxy.errors import ConfigError
 from nbproxy.rerankers import as_reranker
 from nbproxy.rerankers.transformer import BiEncoder, CrossEncoder, TransformerReranker
-from nbproxy.rerankers.windows import batches
+
+from .conftest import SHAPES, sentence
 
 IDENTITY = {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}
 OLD_IDENTITY = {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"}
 
 
-def sentence(rng: random.Random, length: int) -> str:
-    """Words of the tiny tokenizer, one token each."""
-    return " ".join(f"w{rng.randrange(200)}" for _ in range(length))
-
-
-@pytest.fixture
-def texts(rng):
-    """Of all lengths, one empty, most longer than what a tiny model of 64 tokens takes beside a query."""
-    return ["", *(sentence(rng, rng.randint(1, 120)) for _ in range(25))]
-
-
-def test_batches_keep_every_position_within_the_budget():
-    rng = random.Random(0)
-    lengths = [rng.randint(1, 60) for _ in range(200)]
-    cut = list(batches(lengths, 128))
-    assert sorted(position for batch in cut for position in batch) == list(range(200))
-    assert all(len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= 128 for batch in cut)
-    assert list(batches([], 8)) == []
-    assert list(batches([3, 3], 0)) == [[0], [1]]
-
-
-@pytest.mark.parametrize("shape", ["bert", "roberta"])
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("words", [1, 5, 31, 32])
 @pytest.mark.parametrize("config", [{}, IDENTITY, OLD_IDENTITY], ids=["default", "identity", "old"])
 def test_one_label_equals_predict(tiny, sentence_transformers, rng, texts, shape, words, config):
