@@ -8,7 +8,7 @@ import time
 
 from . import machine
 
-BENCHMARKS = ("import_time", "splicing", "searches", "recording", "idle", "busy", "relay")
+BENCHMARKS = ("import_time", "splicing", "searches", "recording", "idle", "busy", "relay", "models")
 
 
 def main() -> int:
@@ -19,9 +19,10 @@ def main() -> int:
     if unknown := set(asked.names) - set(BENCHMARKS):
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; known: {', '.join(BENCHMARKS)}")
     modules = {name: importlib.import_module(f"tests.benchmarks.{name}") for name in asked.names or BENCHMARKS}
-    for program in {name for module in modules.values() for name in getattr(module, "NEEDS", ())}:
+    needed = {name for module in modules.values() for name in getattr(module, "NEEDS", ())}
+    for program in needed:
         machine.program(program)
-    print(f"{machine.described()}\n")
+    print(f"{machine.described(tuple(program for program in machine.INSTALL if program in needed))}\n")
     for name, module in modules.items():
         _run(name, module.main, asked.quick)
     return 0
