@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,12 +36,14 @@ PRECISIONS = ("float32", "bfloat16", "float16", "int8")
 
 # Which backends have which precision on a CPU, the fastest first (tests/benchmarks/models.py)
 _ON_CPU: dict[str, tuple[str, ...]] = {
-    "float32": ("openvino", "torch", "onnx"),
+    "float32": ("openvino", "onnx", "torch"),
     "bfloat16": ("openvino", "torch"),
     "int8": ("openvino",),
 }
 # Tokens in one batch, padding included. On a CPU larger batches leave its caches; a GPU wants them.
 _BUDGET = {"cpu": 1_024, "cuda": 65_536}
+# How far two ways to compute may be apart, relative to the largest number
+_CLOSE = {"float32": 1e-3, "bfloat16": 0.3, "int8": 1.0}
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})  # the last is Arm's
 
 
@@ -57,12 +59,14 @@ class Choice:
     """What a model is computed with.
 
     :ivar why: one line: that it was asked for, or what ``"auto"`` saw.
+    :ivar auto: whether the backend was left to us.
     """
 
     backend: str
     precision: str
     device: str
     why: str
+    auto: bool = False
 
     @property
     def budget(self) -> int:
@@ -90,7 +94,8 @@ def choose(backend: str, precision: str | None, device: str | None) -> Choice:
         return _on_gpu(backend, precision, where)
     chosen, why = _cpu_precision(precision)
     name, reason = _cpu_backend(backend, chosen)
-    return Choice(name, chosen, "cpu", "; ".join(part for part in (why, reason) if part) or "as asked for")
+    said = "; ".join(part for part in (why, reason) if part) or "as asked for"
+    return Choice(name, chosen, "cpu", said, auto=backend == "auto")
 
 
 def _on_gpu(backend: str, precision: str | None, device: str) -> Choice:
@@ -169,21 +174,61 @@ def _mac_bfloat16() -> bool:
         return False
 
 
-def open_backend(choice: Choice, module: Any, sample: Mapping[str, Any], key: str) -> Backend:
-    """The backend that was chosen, around a module.
+def open_checked(choice: Choice, module: Any, sample: Sample, key: str) -> tuple[Choice, Backend]:
+    """The backend that was chosen, around a module, once it has computed what torch computes.
 
-    :param sample: made-up inputs of the module, which name what it takes.
     :param key: stands for the module in the cache of exported files.
+    :raises ConfigError: it computes something else; where ``"auto"`` chose, torch computes instead.
     """
+    backend = open_backend(choice, module, sample, key)
+    if choice.backend == "torch" or _agree(choice, backend, module, sample):
+        return choice, backend
+    # Padding that no token attends to is NaN to some runtimes where transformers leaves attention to torch.
+    if hasattr(sample.model, "set_attn_implementation"):
+        sample.model.set_attn_implementation("eager")
+        backend = open_backend(choice, module, sample, f"{key}-eager")
+        if _agree(choice, backend, module, sample):
+            return choice, backend
+    why = f"{choice.backend} does not compute this model as torch does"
+    if not choice.auto:
+        raise ConfigError(f"{why}; use backend='torch'")
+    precision = "float32" if choice.precision == "int8" else choice.precision
+    other = replace(choice, backend="torch", precision=precision, why=why)
+    return other, open_backend(other, module, sample, key)
+
+
+def _agree(choice: Choice, backend: Backend, module: Any, sample: Sample) -> bool:
+    """Whether a backend's rows of the probe are torch's, as far as the precision goes."""
+    wanted = TorchBackend(module, "cpu", "float32").run(sample.probe)
+    found = backend.run(sample.probe)
+    scale = max(1e-6, float(np.abs(wanted).max()))
+    return bool(np.isfinite(found).all()) and float(np.abs(found - wanted).max()) <= _CLOSE[choice.precision] * scale
+
+
+def open_backend(choice: Choice, module: Any, sample: Sample, key: str) -> Backend:
+    """The backend that was chosen, around a module, not compared with anything."""
     if choice.backend == "torch":
         return TorchBackend(module, choice.device, choice.precision)
     if choice.backend == "onnx":
         from .onnx import OnnxBackend
 
-        return OnnxBackend(module, sample, key)
+        return OnnxBackend(module, sample.inputs, key)
     from .openvino import OpenVinoBackend
 
-    return OpenVinoBackend(module, sample, choice.precision)
+    return OpenVinoBackend(module, sample.inputs, choice.precision)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Made-up inputs of a model.
+
+    :ivar inputs: a few tokens, as tensors: for tracing; they name what the model takes.
+    :ivar probe: as arrays, one row much longer than the other: for comparing.
+    """
+
+    model: Any
+    inputs: Mapping[str, Any]
+    probe: Inputs
 
 
 class TorchBackend:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..warn import warn
-from .backends import Backend, Choice, TorchBackend, choose, open_backend
+from .backends import Backend, Choice, Sample, TorchBackend, choose, open_checked
 from .base import hex16
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Calibration:
     :ivar ndcg, ndcg_float32: nDCG@10 by the judgments, or by float32's own order where there are none.
     :ivar judged: whether there were judgments.
     :ivar accepted: whether int8 serves.
+    :ivar fingerprint: of what it was calibrated on.
     """
 
     queries: int
@@ -78,7 +79,13 @@ class Quantizing:
     """One model on its way to int8."""
 
     def __init__(
-        self, model: TransformerReranker, module: Any, sample: Any, calibration: Any, qrels: Any, max_loss: float | None
+        self,
+        model: TransformerReranker,
+        module: Any,
+        sample: Sample,
+        calibration: Any,
+        qrels: Any,
+        max_loss: float | None,
     ) -> None:
         asked = recorded(calibration, qrels)
         if len(asked) < 2:
@@ -96,13 +103,15 @@ class Quantizing:
         plain = TorchBackend(self.module, "cpu", "float32")
         wanted = self._scores(plain, self.measured)
         int8 = quantized(self.module, self._show)
-        backend = open_backend(choice, int8, self.sample, "")
+        choice, backend = open_checked(choice, int8, self.sample, "")
         report = self._report(wanted, self._scores(backend, self.measured))
+        if choice.precision != "int8":  # the runtime cannot, and that was not insisted on
+            return choice, backend, report
         if report.accepted:
             return replace(choice, why=str(report)), backend, report
         warn(f"{report}; that is more than {self.max_loss:.2%}, so float32 serves (max_loss=None serves int8)")
-        other = replace(choose("auto", "float32", "cpu"), why=f"refused: {report}")
-        return other, open_backend(other, self.module, self.sample, ""), report
+        other = replace(choose("openvino", "float32", "cpu"), why=f"refused: {report}", auto=True)
+        return *open_checked(other, self.module, self.sample, ""), report
 
     def _show(self, module: Any) -> None:
         self._scores(TorchBackend(module, "cpu", "float32"), self.seen)
@@ -113,26 +122,20 @@ class Quantizing:
 
     def _report(self, wanted: list[Any], found: list[Any]) -> Calibration:
         judged = any(each.gains for each in self.measured)
-        gains = (
-            [each.gains or [0.0] * len(each.texts) for each in self.measured]
-            if judged
-            else [_places(w) for w in wanted]
-        )
-        ndcg, ndcg_float32 = (
-            np.mean([_ndcg(s, g) for s, g in zip(scores, gains, strict=True)]) for scores in (found, wanted)
-        )
+        gains = [
+            (each.gains or [0.0] * len(each.texts)) if judged else _places(w)
+            for each, w in zip(self.measured, wanted, strict=True)
+        ]
+        ndcg, ndcg_float32 = (_mean_ndcg(scores, gains) for scores in (found, wanted))
         report = Calibration(
             queries=len(wanted),
             pairs=sum(map(len, wanted)),
             rank_correlation=float(np.nanmean([_correlation(*both) for both in zip(wanted, found, strict=True)])),
-            ndcg=float(ndcg),
-            ndcg_float32=float(ndcg_float32),
+            ndcg=ndcg,
+            ndcg_float32=ndcg_float32,
             judged=judged,
             accepted=True,
-            fingerprint=hex16(
-                *(each.query.encode() for each in self.seen),
-                *(t.encode("utf-8", "replace") for e in self.seen for t in e.texts),
-            ),
+            fingerprint=_fingerprint(self.seen),
         )
         return replace(report, accepted=self.max_loss is None or report.loss <= self.max_loss)
 
@@ -185,6 +188,16 @@ def _places(scores: Any) -> list[float]:
     best = np.argsort(-scores, kind="stable")[:_K]
     gains[best] = np.arange(_K, _K - len(best), -1)
     return [float(gain) for gain in gains]
+
+
+def _fingerprint(asked: Sequence[Asked]) -> str:
+    """Of what int8 was calibrated on, which decides its scores."""
+    texts = [text for each in asked for text in (each.query, *each.texts)]
+    return hex16(*(text.encode("utf-8", "surrogatepass") for text in texts))
+
+
+def _mean_ndcg(scores: Sequence[Any], gains: Sequence[Sequence[float]]) -> float:
+    return float(np.mean([_ndcg(*both) for both in zip(scores, gains, strict=True)]))
 
 
 def _ndcg(scores: Any, gains: Sequence[float]) -> float:

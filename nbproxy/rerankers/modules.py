@@ -76,7 +76,8 @@ class Lean(torch.nn.Module):  # type: ignore[misc]
         attention = layer.attention.self
         asking = states[:, :1] if first_only else states
         queries, keys, values = attention.query(asking), attention.key(states), attention.value(states)
-        seen = functional.scaled_dot_product_attention(*map(self._by_head, (queries, keys, values)), attn_mask=mask)
+        heads = [self._by_head(part) for part in (queries, keys, values)]
+        seen = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)
         attended = layer.attention.output(seen.transpose(1, 2).reshape(asking.shape), asking)
         return layer.output(layer.intermediate(attended), attended)
 
@@ -115,5 +116,5 @@ def sample_inputs(model: Any, rows: int = 2, tokens: int = 9) -> dict[str, Any]:
     ids = torch.randint(0, model.config.vocab_size, (rows, tokens), generator=generator)
     ids = torch.where(ids == padding, (padding + 1) % model.config.vocab_size, ids)
     mask = torch.ones_like(ids)
-    ids[-1, tokens // 2 :], mask[-1, tokens // 2 :] = padding, 0
+    ids[-1, tokens // 8 + 1 :], mask[-1, tokens // 8 + 1 :] = padding, 0
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}

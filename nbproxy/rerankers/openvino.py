@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
-from .backends import Inputs, Rows, missing, names_of
+from .backends import Inputs, Rows, has_bfloat16, missing, names_of
 from .loading import libraries
 
-_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}  # int8: what is left in float takes the better one of the two
 
 
 class OpenVinoBackend:
@@ -23,25 +23,15 @@ class OpenVinoBackend:
     """
 
     def __init__(self, module: Any, sample: Mapping[str, Any], precision: str) -> None:
-        self._open(convert(module, sample), names_of(sample), precision)
-
-    @classmethod
-    def of(cls, graph: Any, names: list[str], precision: str) -> OpenVinoBackend:
-        """Of a graph that is converted already."""
-        backend = cls.__new__(cls)
-        backend._open(graph, names, precision)
-        return backend
-
-    def _open(self, graph: Any, names: Any, precision: str) -> None:
         torch, _ = libraries()
         settings = {
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_PRECISION_HINT": _HINTS.get(precision, "bf16" if has_bfloat16() else "f32"),
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # the kernel, and the proxy's loop, have these cores too
         }
-        self._compiled = library().Core().compile_model(graph, "CPU", settings)
-        self._request, self._names = self._compiled.create_infer_request(), names
+        self._compiled = library().Core().compile_model(convert(module, sample), "CPU", settings)
+        self._request, self._names = self._compiled.create_infer_request(), names_of(sample)
 
     def run(self, inputs: Inputs) -> Rows:
         rows = self._request.infer([inputs[name] for name in self._names])[0]

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..ranking import Hit
-from .backends import Backend, Choice, TorchBackend, choose, open_backend
+from .backends import Backend, Choice, Sample, TorchBackend, choose, open_checked
 from .base import BaseReranker, hex16, texts_of
 from .calibration import MAX_LOSS, Calibration, Quantizing
 from .doubts import Doubts
@@ -31,6 +31,7 @@ from .vectors import VectorCache
 from .windows import Encoded, Reader
 
 _SHORTEST = 8  # tokens: half of them a query, and something of a text beside the special ones
+_PROBE = 160  # tokens: more than ModernBERT's local attention sees
 _QUERIES = 1_024  # vectors of queries that a bi-encoder keeps
 
 
@@ -136,7 +137,7 @@ class TransformerReranker(BaseReranker):
             work = Quantizing(self, module, sample, options.calibration, options.qrels, options.max_loss)
             choice, self.backend, self.report = work.done(choice)
         else:
-            self.backend = open_backend(choice, module, sample, key)
+            choice, self.backend = open_checked(choice, module, sample, key)
         self._serve(choice, options.budget)
         self.model = parts.model if choice.backend == "torch" else None  # the others have their own copy of the weights
         calibrated = self.report.fingerprint if self.report else ""
@@ -201,15 +202,17 @@ class TransformerReranker(BaseReranker):
 
     def _serve(self, choice: Choice, budget: int | None) -> None:
         self.choice, self.budget = choice, budget or choice.budget
+        self.work = Work()  # what calibration computed does not count
 
-    def _sample(self, model: Any) -> dict[str, Any]:
+    def _sample(self, model: Any) -> Sample:
         """Made-up inputs with all that the tokenizer gives."""
         from .modules import sample_inputs
 
-        sample = sample_inputs(model)
+        few, many = sample_inputs(model), sample_inputs(model, tokens=min(self.max_length, _PROBE))
         if "token_type_ids" in self.reader.singles(["a"]).ids:
-            sample["token_type_ids"] = sample["input_ids"] * 0
-        return sample
+            for inputs in (few, many):
+                inputs["token_type_ids"] = inputs["input_ids"] * 0
+        return Sample(model, few, {name: tensor.cpu().numpy() for name, tensor in many.items()})
 
     def _told_apart(self, weights: str, options: Options, length: int, calibrated: str = "") -> str:
         """The weights' fingerprint; another where the scores are computed, or the texts read, otherwise."""
