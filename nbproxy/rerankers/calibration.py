@@ -19,7 +19,7 @@ from .backends import Backend, Choice, Sample, TorchBackend, choose, open_checke
 from .base import hex16
 
 if TYPE_CHECKING:
-    from .transformer import TransformerReranker
+    from .loaded import TransformerReranker
 
 MAX_LOSS = 0.005  # of nDCG@10
 _QUERIES, _TEXTS = 64, 50  # at most that many are read

@@ -13,7 +13,8 @@ import pytest
 
 from nbproxy.errors import ConfigError
 from nbproxy.rerankers import as_reranker
-from nbproxy.rerankers.transformer import BiEncoder, CrossEncoder, TransformerReranker
+from nbproxy.rerankers.loaded import TransformerReranker
+from nbproxy.rerankers.transformer import BiEncoder, CrossEncoder
 
 from .conftest import SHAPES, sentence
 
@@ -273,3 +274,87 @@ def test_hub_ids_are_loaded_from_a_snapshot(tiny, monkeypatch):
     assert [hub_id for hub_id, _ in asked] == ["someone/some-model"]  # once
     patterns = asked[0][1]["allow_patterns"]
     assert not any(pattern.endswith((".bin", ".pt", ".pkl", ".py", "*")) for pattern in patterns)
+
+
+def test_the_best_window_of_a_long_text_counts(tiny, rng):
+    """Each window is scored as predict scores it; the best one is the text's, and the cost is visible."""
+    folder, query = tiny("bert", 1), sentence(rng, 7)
+    first, best = CrossEncoder(folder), CrossEncoder(folder, passages="max")
+    words = sentence(rng, 150).split()
+    room, step = 54, 54 - 13
+    windows = [" ".join(words[start : start + room]) for start in range(0, 150 - 13, step)]
+    short = sentence(rng, 20)
+    assert best(query, [" ".join(words), short]) == pytest.approx([max(first(query, windows)), *first(query, [short])])
+    assert (best.work.texts, best.work.windows) == (2, len(windows) + 1)
+    assert "passages='max'" in repr(best)
+    assert best.fingerprint != first.fingerprint
+
+
+def test_the_best_window_for_a_bi_encoder(tiny, rng):
+    folder, query = tiny("bert", None), sentence(rng, 7)
+    first, best = BiEncoder(folder), BiEncoder(folder, passages="max")
+    words = sentence(rng, 150).split()
+    room, step = 62, 62 - 15
+    windows = [" ".join(words[start : start + room]) for start in range(0, 150 - 15, step)]
+    short = sentence(rng, 20)
+    for _ in range(2):
+        scores = best(query, [" ".join(words), short])
+        assert scores == pytest.approx([max(first(query, windows)), *first(query, [short])], abs=1e-6)
+    assert len(best.cache) == len(windows) + 1
+    assert best.details()["cache"]["vectors"]["hit_rate"] == 0.5
+
+
+def test_two_labels_have_a_best_window_too(tiny, rng):
+    reranker = CrossEncoder(tiny("bert", 2), passages="max")
+    (score,) = reranker("w1", [sentence(rng, 200)])
+    assert 0 < score < 1
+
+
+def test_scores_are_kept(tiny, rng, texts):
+    reranker, query = CrossEncoder(tiny("bert", 1), cache=30), sentence(rng, 5)
+    scores = reranker(query, texts)
+    computed = reranker.work.tokens
+    assert reranker(query, texts[::-1]) == scores[::-1]
+    assert reranker.work.tokens == computed
+    assert reranker.details()["cache"]["scores"] == {"kept": len(set(texts)), "hit_rate": 0.5}
+    reranker("w9", texts)
+    assert reranker.work.tokens > computed
+    assert len(reranker.caches["scores"]) == 30
+
+
+def test_prefixes_go_before_query_and_text(tiny, rng):
+    folder = tiny("bert", 1)
+    plain, texts = CrossEncoder(folder), [sentence(rng, n) for n in (3, 9, 90)]
+    prefixed = CrossEncoder(folder, query_prefix="w7 w8 ", document_prefix="w9 ")
+    assert prefixed("w1", texts) == pytest.approx(plain("w7 w8 w1", [f"w9 {text}" for text in texts]))
+    assert prefixed.fingerprint != plain.fingerprint
+
+
+def test_a_bi_encoders_prompts_are_used(tiny, sentence_transformers, rng, texts, tmp_path):
+    """As sentence-transformers' encode_query and encode_document use them."""
+    model = sentence_transformers.SentenceTransformer(
+        str(tiny("bert", None)), prompts={"query": "w7 w8 ", "passage": "w9 "}
+    )
+    model.save_pretrained(str(tmp_path))
+    expected = sentence_transformers.util.cos_sim(model.encode_query("w1"), model.encode_document(texts))[0].numpy()
+    reranker = as_reranker(tmp_path)
+    assert (reranker.query_prefix, reranker.document_prefix) == ("w7 w8 ", "w9 ")
+    np.testing.assert_allclose(reranker("w1", texts), expected, atol=1e-5, rtol=0)
+    without = BiEncoder(tmp_path, query_prefix="", document_prefix="")
+    np.testing.assert_allclose(without("w1", texts), as_reranker(tiny("bert", None))("w1", texts), atol=1e-5)
+
+
+def test_a_shorter_length_may_be_asked_for(tiny, sentence_transformers, rng, texts):
+    folder = tiny("roberta", 1)
+    expected = sentence_transformers.CrossEncoder(str(folder), max_length=24).predict([("w1 w2", t) for t in texts])
+    np.testing.assert_allclose(CrossEncoder(folder, max_length=24)("w1 w2", texts), expected, atol=1e-5, rtol=0)
+    for length in (7, 65, "long"):
+        with pytest.raises(ConfigError, match="max_length must be from 8 to 64"):
+            CrossEncoder(folder, max_length=length)
+
+
+def test_a_loaded_pair_reads_as_it_is_told(tiny, rng):
+    model = CrossEncoder(tiny("bert", 1))
+    told = CrossEncoder.of(model.model, model.tokenizer, passages="max", query_prefix="w7 ")
+    text = sentence(rng, 150)
+    assert told("w1", [text]) == CrossEncoder(tiny("bert", 1), passages="max", query_prefix="w7 ")("w1", [text])
