@@ -27,7 +27,7 @@ def test_the_status_shows_how_it_computes_what_it_cost_and_what_its_cache_found(
     connection.request("GET", "/_nbproxy/status")
     told = json.loads(connection.getresponse().read())["model"]
     connection.close()
-    assert told["work"] == {"texts": 2, "windows": 2, "tokens": 4 + 3 + 3}
+    assert told["work"] == {"texts": 2, "windows": 2, "tokens": 5 + 6}
     assert told["cache"] == {"scores": {"kept": 2, "hit_rate": 0.5}}
 
 

@@ -333,7 +333,7 @@ def test_prefixes_go_before_query_and_text(tiny, rng):
 def test_a_bi_encoders_prompts_are_used(tiny, sentence_transformers, rng, texts, tmp_path):
     """As sentence-transformers' encode_query and encode_document use them."""
     model = sentence_transformers.SentenceTransformer(
-        str(tiny("bert", None)), prompts={"query": "w7 w8 ", "passage": "w9 "}
+        str(tiny("bert", None)), prompts={"query": "w7 w8 ", "document": "w9 "}
     )
     model.save_pretrained(str(tmp_path))
     expected = sentence_transformers.util.cos_sim(model.encode_query("w1"), model.encode_document(texts))[0].numpy()
