@@ -38,10 +38,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(VENV)/clients/elasticsearch8 'elasticsearch8<9' 'elastic-transport<9'
 	touch $(READY)
 
-# mitmproxy, a peer of the benchmarks, in an environment of its own: it pins versions of what we use.
+# mitmproxy, a peer of the benchmarks, in an environment of its own: it pins versions of what we use. FlashRank, another,
+# beside it, alone: what it needs is in ours.
 $(PEERS)/.ready:
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --upgrade mitmproxy
+	$(BIN)/python -m pip install --quiet --no-deps --target $(PEERS)/flashrank flashrank
 	touch $@
 
 clean:
