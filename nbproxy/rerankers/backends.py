@@ -38,7 +38,7 @@ PRECISIONS = ("float32", "bfloat16", "float16", "int8")
 _ON_CPU: dict[str, tuple[str, ...]] = {
     "float32": ("openvino", "onnx", "torch"),
     "bfloat16": ("openvino", "torch"),
-    "int8": ("openvino",),
+    "int8": ("openvino", "onnx"),
 }
 # Tokens in one batch, padding included. On a CPU larger batches leave its caches; a GPU wants them.
 _BUDGET = {"cpu": 1_024, "cuda": 65_536}
@@ -77,14 +77,17 @@ class Choice:
         return f"{self.backend} {self.precision} on {self.device}"
 
 
-def choose(backend: str, precision: str | None, device: str | None) -> Choice:
+def choose(backend: str | None, precision: str | None, device: str | None) -> Choice:
     """What the arguments come to on this machine.
 
+    :param backend: None: ``torch`` where it has the precision, else the fastest that has.
     :param precision: None: ``float16`` on a GPU, else ``float32``.
     :param device: None: the first CUDA device where there is one and torch is to compute, else the CPU.
     :raises ConfigError: there is no such backend or precision, or this machine does not have it.
     :raises MissingExtra: the backend's library is not installed.
     """
+    if backend is None:
+        backend = "auto" if precision == "int8" else "torch"
     if backend not in (*BACKENDS, "auto"):
         raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, auto, not {backend!r}")
     if precision not in (*PRECISIONS, "auto", None):

@@ -83,6 +83,7 @@ class Quantizing:
         model: TransformerReranker,
         module: Any,
         sample: Sample,
+        key: str,
         calibration: Any,
         qrels: Any,
         max_loss: float | None,
@@ -95,6 +96,7 @@ class Quantizing:
             )
         self.model, self.module, self.sample, self.max_loss = model, module, sample, max_loss
         self.seen, self.measured = asked[::2], asked[1::2]
+        self.key = key
 
     def done(self, choice: Choice) -> tuple[Choice, Backend, Calibration]:
         """What serves: int8, or float32 where int8 is not good enough."""
@@ -103,15 +105,15 @@ class Quantizing:
         plain = TorchBackend(self.module, "cpu", "float32")
         wanted = self._scores(plain, self.measured)
         int8 = quantized(self.module, self._show)
-        choice, backend = open_checked(choice, int8, self.sample, "")
+        choice, backend = open_checked(choice, int8, self.sample, f"{self.key}-int8-{_fingerprint(self.seen)}")
         report = self._report(wanted, self._scores(backend, self.measured))
         if choice.precision != "int8":  # the runtime cannot, and that was not insisted on
             return choice, backend, report
         if report.accepted:
             return replace(choice, why=str(report)), backend, report
         warn(f"{report}; that is more than {self.max_loss:.2%}, so float32 serves (max_loss=None serves int8)")
-        other = replace(choose("openvino", "float32", "cpu"), why=f"refused: {report}", auto=True)
-        return *open_checked(other, self.module, self.sample, ""), report
+        other = replace(choose("auto", "float32", "cpu"), why=f"refused: {report}")
+        return *open_checked(other, self.module, self.sample, self.key), report
 
     def _show(self, module: Any) -> None:
         self._scores(TorchBackend(module, "cpu", "float32"), self.seen)

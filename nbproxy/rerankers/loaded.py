@@ -38,7 +38,7 @@ _QUERIES = 1_024  # vectors of queries that a bi-encoder keeps
 class Options:
     """How a model is computed and how it reads; the arguments of :class:`TransformerReranker`."""
 
-    backend: str = "torch"
+    backend: str | None = None
     precision: str | None = None
     device: str | None = None
     passages: str = "first"
@@ -72,6 +72,7 @@ class TransformerReranker(BaseReranker):
     :param source: a folder, or the id of a model of the Hugging Face hub.
     :param name: None: the path's last folder, or the hub id as it is.
     :param backend: ``torch``, ``onnx`` (ONNX Runtime), ``openvino``; ``auto``: the fastest that is installed.
+        None: ``torch``, for ``int8`` the fastest.
     :param precision: ``float32``; ``bfloat16``, on a CPU that has it; ``float16``, on a GPU; ``int8``; ``auto``:
         ``bfloat16`` where the CPU has it. None: ``float32`` on a CPU, ``float16`` on a GPU.
     :param device: None: CUDA where there is one and torch computes, else the CPU.
@@ -100,7 +101,7 @@ class TransformerReranker(BaseReranker):
         source: str | Path,
         *,
         name: str | None = None,
-        backend: str = "torch",
+        backend: str | None = None,
         precision: str | None = None,
         device: str | None = None,
         passages: str = "first",
@@ -133,7 +134,7 @@ class TransformerReranker(BaseReranker):
         sample = self._sample(parts.model)
         self.report: Calibration | None = None
         if choice.precision == "int8":
-            work = Quantizing(self, module, sample, options.calibration, options.qrels, options.max_loss)
+            work = Quantizing(self, module, sample, key, options.calibration, options.qrels, options.max_loss)
             choice, self.backend, self.report = work.done(choice)
         else:
             choice, self.backend = open_checked(choice, module, sample, key)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._version import __version__
 from ..errors import ConfigError
 from .backends import Inputs, Rows, missing, names_of
 from .loading import libraries
@@ -19,7 +20,7 @@ _OPSET = 17  # the first with LayerNormalization, which the runtime then need no
 
 
 class OnnxBackend:
-    """Float32 on the CPU.
+    """Float32 or int8 on the CPU.
 
     :raises ConfigError: torch cannot export the module.
     :raises MissingExtra: onnxruntime is not installed.
@@ -27,7 +28,8 @@ class OnnxBackend:
 
     def __init__(self, module: Any, sample: Mapping[str, Any], key: str) -> None:
         runtime, (torch, transformers) = _runtime(), libraries()
-        path = cache_folder() / f"{key}-torch{torch.__version__}-transformers{transformers.__version__}.onnx"
+        versions = f"{__version__}-torch{torch.__version__}-transformers{transformers.__version__}"
+        path = cache_folder() / f"{key}-{versions}.onnx"
         if not path.is_file():
             export(module, sample, path)
         options = runtime.SessionOptions()

@@ -49,14 +49,25 @@ def library() -> Any:
 def convert(module: Any, sample: Mapping[str, Any]) -> Any:
     """The module as OpenVINO's graph, for any number of rows and tokens.
 
+    By the PyTorch front-end itself: ``openvino.convert_model`` around it reports each conversion to its makers.
+
     :raises ConfigError: OpenVINO cannot.
     """
-    openvino, names = library(), names_of(sample)
-    anything = openvino.PartialShape([-1, -1])
-    inputs = [(name, anything, openvino.Type.i64) for name in names]
+    openvino = library()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    torch, _ = libraries()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # notes on tracing, none of them about what the user did
-            return openvino.convert_model(module, example_input={name: sample[name] for name in names}, input=inputs)
+            decoder = TorchScriptPythonDecoder(module, example_input={name: sample[name] for name in names_of(sample)})
+            reader = FrontEndManager().load_by_framework("pytorch")
+            graph = reader.convert(reader.load(decoder))
     except Exception as error:  # whatever tracing and conversion raise
         raise ConfigError(f"OpenVINO cannot convert this model: {type(error).__name__}: {error}") from error
+    for each in graph.inputs:
+        each.get_node().set_element_type(openvino.Type.i64)
+        each.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))
+    graph.validate_nodes_and_infer_types()
+    return graph

@@ -93,6 +93,11 @@ def test_what_cannot_be_is_refused(backend, precision, device, message):
         choose(backend, precision, device)
 
 
+def test_left_to_us_torch_computes_unless_it_cannot():
+    assert choose(None, None, "cpu").backend == "torch"
+    assert choose(None, "int8", "cpu").backend == "openvino"
+
+
 def test_a_gpu_computes_in_half_precision():
     assert str(choose("torch", None, "cuda:1")) == "torch float16 on cuda:1"
     assert str(choose("auto", "auto", "cuda")) == "torch float16 on cuda"

@@ -31,7 +31,7 @@ def hits_of(traffic):
 
 
 def int8(folder, **options):
-    return nbproxy.CrossEncoder(folder, precision="int8", backend="auto", device="cpu", **options)
+    return nbproxy.CrossEncoder(folder, precision="int8", device="cpu", **options)
 
 
 def test_it_reports_before_it_serves(tiny, traffic):
@@ -46,6 +46,15 @@ def test_it_reports_before_it_serves(tiny, traffic):
     wanted = nbproxy.CrossEncoder(tiny("bert", 1)).raw(*traffic[1])
     assert np.corrcoef(wanted, reranker.raw(*traffic[1]))[0, 1] > 0.95
     assert reranker.work.texts == 12  # measuring does not count
+
+
+def test_onnx_runtime_has_it_too(tiny, traffic):
+    reranker = int8(tiny("bert", 1), backend="onnx", calibration=traffic, max_loss=None)
+    assert str(reranker.choice) == "onnx int8 on cpu"
+    assert reranker.report.rank_correlation > 0.9
+    other = int8(tiny("bert", 1), backend="onnx", calibration=traffic[:4], max_loss=None)
+    assert other.fingerprint != reranker.fingerprint
+    assert other.raw(*traffic[0]).tolist() != reranker.raw(*traffic[0]).tolist()
 
 
 def test_where_it_loses_too_much_float32_serves(tiny, traffic):

@@ -18,3 +18,17 @@ def test_what_cannot_be_converted_is_said():
     sample = {name: torch.zeros(1, 2, dtype=torch.long) for name in ("input_ids", "attention_mask")}
     with pytest.raises(ConfigError, match="OpenVINO cannot convert this model: "):
         convert(Odd(), sample)
+
+
+def test_converting_tells_nobody(tiny, monkeypatch):
+    """openvino.convert_model sends an event for each conversion."""
+    import openvino_telemetry
+
+    import nbproxy
+
+    def told(*arguments, **more):
+        raise AssertionError(f"sent {arguments}")
+
+    monkeypatch.setattr(openvino_telemetry.Telemetry, "send_event", told)
+    monkeypatch.setattr(openvino_telemetry.Telemetry, "start_session", told)
+    assert nbproxy.CrossEncoder(tiny("bert", 1), backend="openvino", device="cpu")("w1", ["w2"])
