@@ -45,10 +45,12 @@ $(JAVASCRIPT): tests/javascript/package.json tests/javascript/package-lock.json
 	npm ci --prefix tests/javascript --no-audit --no-fund --silent
 	touch $@
 
-# mitmproxy, a peer of the benchmarks, in an environment of its own: it pins versions of what we use.
+# mitmproxy, a peer of the benchmarks, in an environment of its own: it pins versions of what we use. FlashRank, another,
+# beside it, alone: what it needs is in ours.
 $(PEERS)/.ready:
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --upgrade mitmproxy
+	$(BIN)/python -m pip install --quiet --no-deps --target $(PEERS)/flashrank flashrank
 	touch $@
 
 clean:

@@ -26,7 +26,7 @@ from .messages import Request
 from .ranking import Hit, Reranker, Search
 from .recording import Recording, load
 from .registry import start
-from .rerankers import as_reranker, field, fuse, listwise, service
+from .rerankers import BiEncoder, CrossEncoder, as_reranker, field, fuse, listwise, service
 from .retriever import pyterrier
 from .session import Session
 from .settings import Limits, Timeouts
@@ -35,8 +35,10 @@ from .settings import Limits, Timeouts
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
+    "BiEncoder",
     "Comparison",
     "ConfigError",
+    "CrossEncoder",
     "Elasticsearch",
     "Evaluation",
     "Exchange",

@@ -11,6 +11,7 @@ from .controls import Line, Place, Sight, Snapshot
 from .exchange import Exchange
 from .ranking import Ranking
 from .recorder import Recorder
+from .rerankers import BaseReranker
 from .settings import Settings
 from .stats import Stats
 
@@ -65,8 +66,12 @@ def sight(exchange_id: str, recorder: Recorder) -> Sight | None:
     return _sight(found) if found and found.rankings else None
 
 
-def _described(model: Any) -> dict[str, str] | None:
-    return None if model is None else {"name": model.name, "fingerprint": model.fingerprint}
+def _described(model: Any) -> dict[str, Any] | None:
+    if model is None:
+        return None
+    reranker = getattr(model, "reranker", model)  # a scorer's
+    details = reranker.details() if isinstance(reranker, BaseReranker) else {}
+    return {"name": model.name, "fingerprint": model.fingerprint, **details}
 
 
 def _shadow(model: Any) -> dict[str, Any]:

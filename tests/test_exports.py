@@ -7,8 +7,10 @@ import inspect
 import nbproxy
 
 SURFACE = [
+    "BiEncoder",
     "Comparison",
     "ConfigError",
+    "CrossEncoder",
     "Elasticsearch",
     "Evaluation",
     "Exchange",

@@ -112,7 +112,7 @@ def run(code: str) -> str:
 
 
 def test_importing_nbproxy_loads_no_model_library_and_no_widgets() -> None:
-    heavy = "torch transformers ipywidgets bm25s scipy matplotlib IPython osmem_server"
+    heavy = "torch transformers onnxruntime openvino ipywidgets bm25s scipy matplotlib IPython osmem_server"
     loaded = run(f"import sys, nbproxy; print([m for m in '{heavy}'.split() if m in sys.modules])")
     assert loaded == "[]"
 

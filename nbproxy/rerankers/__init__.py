@@ -16,11 +16,14 @@ from .fusion import fuse
 from .original import Original, is_original
 from .packaged import packaged_minilm
 from .service import service
+from .transformer import BiEncoder, CrossEncoder
 
 __all__ = [
     "ACCEPTED",
     "BaseReranker",
+    "BiEncoder",
     "CausalReranker",
+    "CrossEncoder",
     "FunctionReranker",
     "Listwise",
     "Original",

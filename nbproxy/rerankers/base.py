@@ -44,6 +44,10 @@ class BaseReranker(ABC):
         hits = hits_of(texts)
         return checked_scores(self.score(query, hits), len(hits))
 
+    def details(self) -> dict[str, Any]:
+        """What else the status route says of it, as JSON."""
+        return {}
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.fingerprint}>"
 
@@ -60,6 +64,9 @@ class Adopted(BaseReranker):
 
     def score(self, query: str, hits: Sequence[Hit]) -> Sequence[float]:
         return self.inner.score(query, hits)
+
+    def details(self) -> dict[str, Any]:
+        return self.inner.details() if isinstance(self.inner, BaseReranker) else {}
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("__") or "inner" not in self.__dict__:  # copy and pickle ask before __init__

@@ -205,7 +205,7 @@ class CausalReranker(BaseReranker):
 
 def _opened(source: Any, device: str | None) -> tuple[Parts, str, str]:
     """A model in memory, its name and its fingerprint."""
-    from .transformer import find
+    from .loaded import find
 
     if isinstance(source, tuple):
         model, tokenizer = source

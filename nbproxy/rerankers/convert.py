@@ -95,7 +95,8 @@ def _renamed(made: BaseReranker, name: str | None) -> Reranker:
 
 
 def _load(x: str | Path, name: str | None) -> Reranker:
-    from .transformer import find, load
+    from .loaded import find
+    from .transformer import load
 
     try:
         folder, own_name = find(x)

@@ -118,6 +118,19 @@ class ModelFolder:
         old = self.config.get("sbert_ce_default_activation_function")
         return next((name for name in (saved.get("activation_fn"), nested.get("activation_fn"), old) if name), None)
 
+    @property
+    def prefixes(self) -> dict[str, str]:
+        """What goes before each ``query`` and each ``document``, as sentence-transformers' prompts say.
+
+        Read as its ``encode_query`` and ``encode_document`` read them; of a bi-encoder only.
+        """
+        saved = self.json("config_sentence_transformers.json") if self.modules and self.kind == "bi-encoder" else {}
+        prompts = saved.get("prompts") or {}
+        default = saved.get("default_prompt_name")
+        names = {"query": ("query", default), "document": ("document", "passage", "corpus", default)}
+        found = {role: next((prompts[name] for name in asked if name in prompts), "") for role, asked in names.items()}
+        return {role: str(prefix) for role, prefix in found.items()}
+
     @cached_property
     def weights(self) -> list[Path]:
         """The safetensors files that transformers loads, in a fixed order."""

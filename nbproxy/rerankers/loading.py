@@ -19,9 +19,9 @@ from .folders import ModelFolder
 
 INSTALL = 'pip install "nbproxy[torch]"'
 
-# What the hub may send: never a pickle, never code
+# What the hub may send: never a pickle, code only if that was asked for
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model"]
-_UNWANTED = ["onnx/*", "openvino/*", "*.py"]
+_UNWANTED = ["onnx/*", "openvino/*"]
 
 # Longer than any model: what tokenizers have where nobody wrote a limit down (transformers' VERY_LARGE_INTEGER)
 _NO_LIMIT = 1_000_000
@@ -62,20 +62,21 @@ def libraries() -> tuple[Any, Any]:
     return torch, transformers
 
 
-def load_parts(folder: ModelFolder, auto_class: str, device: str | None) -> Parts:
+def load_parts(folder: ModelFolder, auto_class: str, device: str | None, code: bool = False) -> Parts:
     """Model and tokenizer of a folder, in evaluation mode on the device.
 
     :param auto_class: the name of transformers' Auto class.
     :param device: None: the first CUDA device where there is one, else the CPU.
+    :param code: whether code that comes with the model may run.
     :raises ConfigError: transformers cannot load it, or weights that matter are missing.
     """
     torch, transformers = libraries()
     try:
         with quiet():
             model, report = getattr(transformers, auto_class).from_pretrained(
-                folder.path, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+                folder.path, use_safetensors=True, trust_remote_code=code, output_loading_info=True
             )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder.path, trust_remote_code=code)
     except Exception as error:  # whatever two libraries raise about a folder, the user gets one kind of answer
         raise ConfigError(f"transformers cannot load {folder.path}: {type(error).__name__}: {error}") from error
     _refuse_random_weights(folder, report)
@@ -116,8 +117,10 @@ def _refuse_random_weights(folder: ModelFolder, report: dict[str, Any]) -> None:
         )
 
 
-def snapshot(hub_id: str) -> Path:
+def snapshot(hub_id: str, code: bool = False) -> Path:
     """The folder of a model of the Hugging Face hub, downloaded unless it is in the cache.
+
+    :param code: whether code that comes with the model is downloaded too.
 
     :raises NotOnHub: the hub has no such model, or cannot be reached and the cache does not have it.
     """
@@ -126,7 +129,8 @@ def snapshot(hub_id: str) -> Path:
 
     try:
         with quiet():
-            return Path(snapshot_download(hub_id, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
+            wanted, unwanted = ([*_WANTED, "*.py"], _UNWANTED) if code else (_WANTED, [*_UNWANTED, "*.py"])
+            return Path(snapshot_download(hub_id, allow_patterns=wanted, ignore_patterns=unwanted))
     except Exception as error:  # names, network, authorisation, disk: the library has dozens, with no common root
         raise NotOnHub(f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}") from error
 

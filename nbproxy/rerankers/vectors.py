@@ -19,20 +19,40 @@ class VectorCache:
     """
 
     def __init__(self, most: int = MOST) -> None:
-        self._vectors: OrderedDict[str, npt.NDArray[np.float32]] = OrderedDict()
-        self._most = most
+        self._kept: OrderedDict[str, npt.NDArray[np.float32]] = OrderedDict()
+        self._size = 0
+        self.most = most
         self.hits = self.misses = 0
+
+    def __len__(self) -> int:
+        return self._size
 
     def vectors(self, texts: Sequence[str], embed: Callable[[list[str]], Floats]) -> Floats:
         """The vectors of ``texts``, shape ``(n, dimensions)``; those that are not kept come from ``embed``."""
-        missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        parts = self.parts(texts, lambda missing: list(embed(missing)[:, None]))
+        return np.concatenate(parts)
+
+    def parts(self, texts: Sequence[str], embed: Callable[[list[str]], list[Floats]]) -> list[Floats]:
+        """The vectors of each text's windows, each of shape ``(windows, dimensions)``."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self._kept]
         self.hits += len(texts) - len(missing)
         self.misses += len(missing)
         if missing:
-            self._vectors.update(zip(missing, embed(missing).astype(np.float32), strict=True))
+            self._keep(missing, embed(missing))
         for text in texts:
-            self._vectors.move_to_end(text)
-        found = np.stack([self._vectors[text] for text in texts]).astype(np.float64)
-        while len(self._vectors) > self._most:
-            self._vectors.popitem(last=False)
+            self._kept.move_to_end(text)
+        found = [self._kept[text].astype(np.float64) for text in texts]
+        while self._size > self.most and self._kept:
+            self._size -= len(self._kept.popitem(last=False)[1])
         return found
+
+    def prepare(self, texts: Sequence[str], embed: Callable[[list[str]], list[Floats]]) -> None:
+        """Have the parts of ``texts`` ready, which will be asked for now: finding them then is no merit of ours."""
+        hits, misses = self.hits, self.misses
+        self.parts(texts, embed)
+        self.hits = hits - (self.misses - misses)
+
+    def _keep(self, texts: list[str], parts: list[Floats]) -> None:
+        for text, vectors in zip(texts, parts, strict=True):
+            self._kept[text] = vectors.astype(np.float32)
+            self._size += len(vectors)

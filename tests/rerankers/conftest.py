@@ -16,11 +16,43 @@ SIZE = {
     "intermediate_size": 64,
     "vocab_size": len(SPECIAL) + len(WORDS),
 }
+SHAPES = {"bert": "Bert", "roberta": "Roberta", "deberta": "DebertaV2", "modernbert": "ModernBert"}
+OWN = {
+    "bert": {"max_position_embeddings": 64, "type_vocab_size": 2},
+    "roberta": {"max_position_embeddings": 65, "type_vocab_size": 1},
+    "deberta": {
+        "max_position_embeddings": 64,
+        "type_vocab_size": 0,
+        "relative_attention": True,
+        "position_buckets": 16,
+        "pos_att_type": ["p2c", "c2p"],
+    },
+    "modernbert": {
+        "max_position_embeddings": 64,
+        "num_hidden_layers": 3,  # one global, two local
+        "local_attention": 16,
+        "bos_token_id": 2,
+        "cls_token_id": 2,
+        "eos_token_id": 3,
+        "sep_token_id": 3,
+    },
+}
 
 
 @pytest.fixture
 def rng() -> random.Random:
     return random.Random(7)
+
+
+def sentence(rng: random.Random, length: int) -> str:
+    """Words of the tiny tokenizer, one token each."""
+    return " ".join(f"w{rng.randrange(200)}" for _ in range(length))
+
+
+@pytest.fixture
+def texts(rng):
+    """Of all lengths, one empty, most longer than what a tiny model of 64 tokens takes beside a query."""
+    return ["", *(sentence(rng, rng.randint(1, 120)) for _ in range(25))]
 
 
 @pytest.fixture(scope="session")
@@ -66,24 +98,15 @@ def save_tiny(folder, shape: str, labels: int | None, *, spread: float = 1.0, ma
     import torch
     import transformers
 
-    kinds = {
-        "bert": (transformers.BertConfig, transformers.BertForSequenceClassification, transformers.BertModel, 64),
-        "roberta": (
-            transformers.RobertaConfig,
-            transformers.RobertaForSequenceClassification,
-            transformers.RobertaModel,
-            65,
-        ),
-    }
-    config_class, classifier, encoder, positions = kinds[shape]
-    made = config_class(
-        **(SIZE | {"max_position_embeddings": positions, "pad_token_id": 0, "type_vocab_size": 1 + (shape == "bert")}),
+    made = getattr(transformers, f"{SHAPES[shape]}Config")(
+        **(SIZE | OWN[shape] | {"pad_token_id": 0}),
         **({"num_labels": labels} if labels else {}),
         initializer_range=0.3,  # the usual 0.02 would give all texts nearly the same score
         **config,
     )
     torch.manual_seed(3)
-    model = (classifier if labels else encoder)(made)
+    head = "ForSequenceClassification" if labels else "Model"
+    model = getattr(transformers, f"{SHAPES[shape]}{head}")(made)
     with torch.no_grad():
         for name, weights in model.named_parameters():
             if "classifier" in name and weights.dim() == 2 and weights.shape[0] == labels:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import random
 import re
 import shutil
 import threading
@@ -15,34 +14,16 @@ import pytest
 from nbproxy.errors import ConfigError
 from nbproxy.rerankers import as_reranker
 from nbproxy.rerankers.base import hits_of
-from nbproxy.rerankers.transformer import BiEncoder, CrossEncoder, TransformerReranker, batches
+from nbproxy.rerankers.loaded import TransformerReranker
+from nbproxy.rerankers.transformer import BiEncoder, CrossEncoder
+
+from .conftest import SHAPES, sentence
 
 IDENTITY = {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}
 OLD_IDENTITY = {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"}
 
 
-def sentence(rng: random.Random, length: int) -> str:
-    """Words of the tiny tokenizer, one token each."""
-    return " ".join(f"w{rng.randrange(200)}" for _ in range(length))
-
-
-@pytest.fixture
-def texts(rng):
-    """Of all lengths, one empty, most longer than what a tiny model of 64 tokens takes beside a query."""
-    return ["", *(sentence(rng, rng.randint(1, 120)) for _ in range(25))]
-
-
-def test_batches_keep_every_position_within_the_budget():
-    rng = random.Random(0)
-    lengths = [rng.randint(1, 60) for _ in range(200)]
-    cut = list(batches(lengths, 128))
-    assert sorted(position for batch in cut for position in batch) == list(range(200))
-    assert all(len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= 128 for batch in cut)
-    assert list(batches([], 8)) == []
-    assert list(batches([3, 3], 0)) == [[0], [1]]
-
-
-@pytest.mark.parametrize("shape", ["bert", "roberta"])
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("words", [1, 5, 31, 32])
 @pytest.mark.parametrize("config", [{}, IDENTITY, OLD_IDENTITY], ids=["default", "identity", "old"])
 def test_one_label_equals_predict(tiny, sentence_transformers, rng, texts, shape, words, config):
@@ -90,7 +71,10 @@ def test_a_long_query_is_cut_to_half_first(tiny, sentence_transformers, rng, tex
 def test_order_is_the_logits_where_the_sigmoid_saturates(tiny, rng):
     reranker = as_reranker(tiny("bert", 1, spread=5_000.0))
     query, texts = sentence(rng, 3), [sentence(rng, 10) for _ in range(40)]
-    logits, scores = reranker.logits(query, texts)[:, 0], np.array(reranker(query, texts))
+    with pytest.warns(UserWarning, match=r"40 of 40 scores are saturated \(logits from .*the order is the logits'"):
+        scores = np.array(reranker(query, texts))
+    assert reranker(query, texts) == list(scores)  # warned of once
+    logits = reranker.logits(query, texts)[:, 0]
     assert np.abs(logits).max() > 1_000  # far beyond what float64 can tell apart
     np.testing.assert_array_equal(np.argsort(-scores, kind="stable"), np.argsort(-logits, kind="stable"))
     assert len(set(scores)) == len(set(logits))
@@ -310,3 +294,87 @@ def test_several_searches_score_as_each_alone(tiny, rng, texts, shape, labels):
 def test_a_model_can_be_warmed(tiny):
     for labels in (1, None):
         as_reranker(tiny("bert", labels)).warm()
+
+
+def test_the_best_window_of_a_long_text_counts(tiny, rng):
+    """Each window is scored as predict scores it; the best one is the text's, and the cost is visible."""
+    folder, query = tiny("bert", 1), sentence(rng, 7)
+    first, best = CrossEncoder(folder), CrossEncoder(folder, passages="max")
+    words = sentence(rng, 150).split()
+    room, step = 54, 54 - 13
+    windows = [" ".join(words[start : start + room]) for start in range(0, 150 - 13, step)]
+    short = sentence(rng, 20)
+    assert best(query, [" ".join(words), short]) == pytest.approx([max(first(query, windows)), *first(query, [short])])
+    assert (best.work.texts, best.work.windows) == (2, len(windows) + 1)
+    assert "passages='max'" in repr(best)
+    assert best.fingerprint != first.fingerprint
+
+
+def test_the_best_window_for_a_bi_encoder(tiny, rng):
+    folder, query = tiny("bert", None), sentence(rng, 7)
+    first, best = BiEncoder(folder), BiEncoder(folder, passages="max")
+    words = sentence(rng, 150).split()
+    room, step = 62, 62 - 15
+    windows = [" ".join(words[start : start + room]) for start in range(0, 150 - 15, step)]
+    short = sentence(rng, 20)
+    for _ in range(2):
+        scores = best(query, [" ".join(words), short])
+        assert scores == pytest.approx([max(first(query, windows)), *first(query, [short])], abs=1e-6)
+    assert len(best.cache) == len(windows) + 1
+    assert best.details()["cache"]["vectors"]["hit_rate"] == 0.5
+
+
+def test_two_labels_have_a_best_window_too(tiny, rng):
+    reranker = CrossEncoder(tiny("bert", 2), passages="max")
+    (score,) = reranker("w1", [sentence(rng, 200)])
+    assert 0 < score < 1
+
+
+def test_scores_are_kept(tiny, rng, texts):
+    reranker, query = CrossEncoder(tiny("bert", 1), cache=30), sentence(rng, 5)
+    scores = reranker(query, texts)
+    computed = reranker.work.tokens
+    assert reranker(query, texts[::-1]) == scores[::-1]
+    assert reranker.work.tokens == computed
+    assert reranker.details()["cache"]["scores"] == {"kept": len(set(texts)), "hit_rate": 0.5}
+    reranker("w9", texts)
+    assert reranker.work.tokens > computed
+    assert len(reranker.caches["scores"]) == 30
+
+
+def test_prefixes_go_before_query_and_text(tiny, rng):
+    folder = tiny("bert", 1)
+    plain, texts = CrossEncoder(folder), [sentence(rng, n) for n in (3, 9, 90)]
+    prefixed = CrossEncoder(folder, query_prefix="w7 w8 ", document_prefix="w9 ")
+    assert prefixed("w1", texts) == pytest.approx(plain("w7 w8 w1", [f"w9 {text}" for text in texts]))
+    assert prefixed.fingerprint != plain.fingerprint
+
+
+def test_a_bi_encoders_prompts_are_used(tiny, sentence_transformers, rng, texts, tmp_path):
+    """As sentence-transformers' encode_query and encode_document use them."""
+    model = sentence_transformers.SentenceTransformer(
+        str(tiny("bert", None)), prompts={"query": "w7 w8 ", "document": "w9 "}
+    )
+    model.save_pretrained(str(tmp_path))
+    expected = sentence_transformers.util.cos_sim(model.encode_query("w1"), model.encode_document(texts))[0].numpy()
+    reranker = as_reranker(tmp_path)
+    assert (reranker.query_prefix, reranker.document_prefix) == ("w7 w8 ", "w9 ")
+    np.testing.assert_allclose(reranker("w1", texts), expected, atol=1e-5, rtol=0)
+    without = BiEncoder(tmp_path, query_prefix="", document_prefix="")
+    np.testing.assert_allclose(without("w1", texts), as_reranker(tiny("bert", None))("w1", texts), atol=1e-5)
+
+
+def test_a_shorter_length_may_be_asked_for(tiny, sentence_transformers, rng, texts):
+    folder = tiny("roberta", 1)
+    expected = sentence_transformers.CrossEncoder(str(folder), max_length=24).predict([("w1 w2", t) for t in texts])
+    np.testing.assert_allclose(CrossEncoder(folder, max_length=24)("w1 w2", texts), expected, atol=1e-5, rtol=0)
+    for length in (7, 65, "long"):
+        with pytest.raises(ConfigError, match="max_length must be from 8 to 64"):
+            CrossEncoder(folder, max_length=length)
+
+
+def test_a_loaded_pair_reads_as_it_is_told(tiny, rng):
+    model = CrossEncoder(tiny("bert", 1))
+    told = CrossEncoder.of(model.model, model.tokenizer, passages="max", query_prefix="w7 ")
+    text = sentence(rng, 150)
+    assert told("w1", [text]) == CrossEncoder(tiny("bert", 1), passages="max", query_prefix="w7 ")("w1", [text])
