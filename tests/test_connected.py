@@ -454,7 +454,7 @@ def test_its_face(near: nbproxy.Session, far: ConnectedSession) -> None:
     assert repr(far) == (
         f"<nbproxy.ConnectedSession {near.name!r} running {near.url} → {near.upstream} · model backwards>"
     )
-    assert far._repr_html_().startswith("<code>&lt;nbproxy.ConnectedSession")
+    assert "in another process · running" in far._repr_html_()
 
 
 def test_the_panel_is_one_and_closes_with_it(near: nbproxy.Session, far: ConnectedSession) -> None:
