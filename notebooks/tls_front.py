@@ -75,6 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection: TLS, then each request checked and passed on."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = 65_536  # head and body in one piece: two would wait for the other side's acknowledgement
     upstream: tuple[str, int]
     expected: str
     tls: ssl.SSLContext
@@ -93,11 +94,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if not hmac.compare_digest(self.headers.get("Authorization", ""), self.expected):
-            self._answer(401, [("WWW-Authenticate", 'Basic realm="security"'), ("Content-Type", "application/json")], _WHO)
+            self._answer(
+                401, [("WWW-Authenticate", 'Basic realm="security"'), ("Content-Type", "application/json")], _WHO
+            )
             return
         engine = http.client.HTTPConnection(*self.upstream)
-        fields = {name: value for name, value in self.headers.items() if name.lower() not in {*_HOP, "authorization"}}
-        engine.request(self.command, self.path, body or None, fields)
+        asked = {name: value for name, value in self.headers.items() if name.lower() not in {*_HOP, "authorization"}}
+        engine.request(self.command, self.path, body or None, asked)
         answer = engine.getresponse()
         content = answer.read()
         self._answer(answer.status, answer.getheaders(), content)
