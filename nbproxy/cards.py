@@ -25,7 +25,7 @@ def card_html(title: str, facts: Mapping[str, object], folded: Mapping[str, str]
         f'<tr><th style="text-align:left">{_escaped(name)}</th><td style="text-align:left">{_escaped(value)}</td></tr>'
         for name, value in facts.items()
     )
-    caption = f'<caption style="text-align:left"><b>{_escaped(title)}</b></caption>'
+    caption = f'<caption style="text-align:left;font-weight:bold">{_escaped(title)}</caption>'
     details = "".join(
         f'<details><summary>{_escaped(name)}</summary><pre style="{_PRE}">{html.escape(lines(text))}</pre></details>'
         for name, text in folded.items()
@@ -35,8 +35,9 @@ def card_html(title: str, facts: Mapping[str, object], folded: Mapping[str, str]
 
 def card_text(title: str, facts: Mapping[str, object], folded: Mapping[str, str] = {}) -> str:
     """The same without HTML; what is folded there stands below."""
-    width = max(map(len, facts), default=0)
-    rows = [f"{name.ljust(width)}  {_short(value)}" for name, value in facts.items()]
+    shown = {_short(name): _short(value) for name, value in facts.items()}
+    width = max(map(len, shown), default=0)
+    rows = [f"{name.ljust(width)}  {value}" for name, value in shown.items()]
     below = [f"\n{_short(name)}\n{lines(text)}" for name, text in folded.items()]
     return "\n".join([_short(title), *rows, *below])
 

@@ -65,7 +65,8 @@ class RecordedExchange:
         if len(body) <= LARGEST:
             with contextlib.suppress(ValueError, RecursionError):
                 return json.dumps(self._parsed(side), indent=2, ensure_ascii=False)
-        return str(bytes(body[:_FIRST]))[2:-1] + (f" … {len(body):,} bytes in all" if len(body) > _FIRST else "")
+        size = self.row["bytes_in" if side == "request" else "bytes_out"]
+        return str(bytes(body[:_FIRST]))[2:-1] + (f" … {size:,} bytes in all" if size > _FIRST else "")
 
 
 def _facts(row: Mapping[str, Any]) -> dict[str, object]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType
@@ -221,7 +222,8 @@ def _run(shell: Any, line: str, cell: str) -> Any:
 
 def _compiled(shell: Any, magic: str, cell: str) -> list[tuple[CodeType, Callable[..., Any]]]:
     """The cell's statements, to be run by ``exec``, then its last expression, by ``eval``."""
-    source = f"# {magic}\n{shell.transform_cell(cell)}"
+    blank = "\n" * sum(1 for _ in itertools.takewhile(lambda text: not text.strip(), cell.splitlines()))
+    source = f"# {magic}\n{blank}{shell.transform_cell(cell)}"  # which takes leading empty lines away
     # Cells are numbered when they begin, and IPython's versions differ in when the count goes up.
     count = [*getattr(shell.compile, "_filename_map", {}).values()][-1:] or [shell.execution_count]
     name = shell.compile.cache(source, count[0], raw_code=f"{magic}\n{cell}")

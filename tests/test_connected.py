@@ -447,6 +447,19 @@ def test_flush_waits_for_shadows_and_no_longer_than_it_may(near: nbproxy.Session
     assert set(far.hits.role) == {"served", "shadow"}
 
 
+def test_serving_gives_back_what_served(near: nbproxy.Session, far: ConnectedSession) -> None:
+    before = near.model.name
+    with pytest.raises(ZeroDivisionError), far.serving("bm25") as model:  # noqa: PT012
+        assert (near.model.name, model.name) == ("bm25", "bm25")
+        raise ZeroDivisionError
+    near.models["kept"] = near.model
+    far.model = "words"  # nothing refers to it from here on, so it is loaded anew, by what it was given by
+    with far.serving("original"):
+        assert near.model.name == "original"
+    assert near.model.name == "words"
+    assert before == "backwards"
+
+
 # -- looking, leaving
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import warnings
 from collections.abc import Iterator
 
@@ -100,9 +101,9 @@ def test_with_model_is_silenced_by_a_semicolon(kernel: Kernel) -> None:
 
 def test_an_error_in_the_cell_keeps_its_lines_and_the_model_comes_back(kernel: Kernel) -> None:
     kernel.run("%nbproxy model bm25")
-    shown = kernel.run("%%with_model original\n\ndef f():\n    return 1 / 0\n\nf()")
+    shown = kernel.run("%%with_model original\n\ndef _f():\n    return 1 / 0\n\n_f()")
     assert shown["status"] == "error"
-    assert "----> 6 f()" in shown["error"]
+    assert "----> 6 _f()" in shown["error"]
     assert "----> 4     return 1 / 0" in shown["error"]
     assert "magics.py" not in shown["error"]
     assert kernel.run("session.model.name")["text/plain"] == "'bm25'"
@@ -184,4 +185,5 @@ def test_in_a_shell_without_a_kernel(json_upstream: Json, capsys: pytest.Capture
         shell.run_line_magic("unload_ext", "nbproxy")
     finally:
         shell.atexit_operations()
+        atexit.unregister(shell.atexit_operations)
     capsys.readouterr()
