@@ -3,6 +3,7 @@
 #   make demo    start the demo engine, rerank, compare, evaluate (about a minute after set-up)
 #   make test    every test (the notebooks are executed by them); needs node 20 or newer, and npm
 #   make lint    ruff, mypy --strict
+#   make notebooks  run the notebooks and store them with what they show
 #   make bench   figures, as ratios against peers in the same run (BENCH="--quick relay" for some, quickly); needs
 #                nginx, HAProxy and wrk: apt-get install nginx-light haproxy wrk
 
@@ -13,7 +14,7 @@ READY := $(VENV)/.ready
 JAVASCRIPT := tests/javascript/node_modules/.ready
 PEERS := .venv-bench
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint notebooks bench setup clean
 
 demo: $(READY)
 	$(BIN)/nbproxy demo
@@ -25,6 +26,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+notebooks: $(READY)
+	$(BIN)/python -m tests.notebooks
 
 bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python -m tests.benchmarks $(BENCH)

@@ -11,6 +11,7 @@ See :func:`nbproxy.start`.
 """
 
 import logging
+from typing import Any
 
 from . import datasets, dialects
 from ._version import __version__
@@ -33,6 +34,21 @@ from .settings import Limits, Timeouts
 
 # A library's logger says nothing until the application has set up logging.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext nbproxy``: the magics ``%nbproxy`` and ``%%with_model`` (``%nbproxy help`` explains them)."""
+    from .magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """``%unload_ext nbproxy``: takes the magics away; sessions run on."""
+    from .magics import unload
+
+    unload(shell)
+
 
 __all__ = [
     "BiEncoder",

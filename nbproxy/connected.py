@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import os
 import threading
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urlsplit
 
 from . import frames
+from .cards import card_html, session_facts
 from .context import ErrorNote
 from .controls import Sight, Snapshot
 from .copies import Copy, Home
@@ -23,6 +23,7 @@ from .recording import Recorded, Recording
 from .remote import Remote
 from .remote_settings import RemoteSettings
 from .segments import EVENTS, HITS, ROWS, Kind
+from .tables import clean
 from .warn import warn
 
 if TYPE_CHECKING:
@@ -307,13 +308,18 @@ class ConnectedSession(RemoteSettings, Recorded):
         try:
             facts = self._facts()
         except NbproxyError as error:
-            return f"{head} {self.url} · cannot be asked: {error}>"
+            return clean(f"{head} {self.url} · cannot be asked: {error}>")
         status, model = facts["status"], self._model_of(facts["settings"]["model"])
         text = f"{head} {status['state']} {self.url} → {status['upstream']} · model {model.name if model else 'none'}"
-        return text + (f" · {status['errors']} errors>" if status["errors"] else ">")
+        return clean(text + (f" · {status['errors']} errors>" if status["errors"] else ">"))
 
     def _repr_html_(self) -> str:
-        return f"<code>{html.escape(repr(self))}</code>"
+        try:
+            status = self.status
+        except NbproxyError:
+            return card_html(repr(self), {})
+        title = f"nbproxy session {self._remote.name} in another process · {status['state']}"
+        return card_html(title, session_facts(status, self.url))
 
 
 def connect(url: str, token: str | None = None) -> ConnectedSession:

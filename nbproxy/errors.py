@@ -19,7 +19,12 @@ ERROR_FIELD = "X-Nbproxy-Error"  # of our own routes' answers: the type of what 
 
 
 class NbproxyError(Exception):
-    """Root of the tree."""
+    """Root of the tree. In a notebook its traceback ends at the user's own line; ``%tb`` shows all."""
+
+    def _render_traceback_(self) -> list[str]:
+        from .tracebacks import rendered
+
+        return rendered(self)
 
 
 class ConfigError(NbproxyError, ValueError):

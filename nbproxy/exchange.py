@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import os
 from collections.abc import Callable
@@ -68,6 +69,16 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     clicks: tuple[Click, ...] = ()
     parts: tuple[Exchange, ...] = ()
     complete: Callable[[Exchange], Exchange] | None = None
+
+    def __repr__(self) -> str:
+        """One line: bodies may be megabytes."""
+        query = f" {self.query[:80]!r}" if self.query else ""
+        size = f"{self.bytes_in:,} bytes in, {self.bytes_out:,} out"
+        asked = f"{self.method} {self.target[:80]!r} → {self.status}"
+        return f"<Exchange {self.exchange_id} {asked} · {self.route}{query} · {size}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(repr(self))}</code>"
 
     @property
     def weight(self) -> int:

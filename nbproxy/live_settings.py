@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .context import Context
-from .errors import ConfigError
+from .errors import ConfigError, SessionClosed
 from .mergers import Merger
 from .models import Shelf, in_background, load, merges, scorers_of
 from .options import Options
@@ -59,6 +60,25 @@ class LiveSettings:
             return self.model
 
         return in_background(work, f"nbproxy-swap-{self.name}")
+
+    @contextlib.contextmanager
+    def serving(self, source: Any) -> Iterator[Any]:
+        """Serve another model for as long as a block runs, then what served before, also where the block raised.
+
+            with session.serving("bm25"):
+                …
+
+        :raises ConfigError: ``source`` cannot be used as a model; then the block does not run.
+        """
+        before, given = self._settings.model, self._options.model
+        self.model = source
+        try:
+            yield self.model
+        finally:
+            with contextlib.suppress(SessionClosed):  # the block may have stopped it
+                self._alive()
+                self._change(model=before)  # the same worker: a model is never called concurrently with itself
+                self._options = replace(self._options, model=given)
 
     @property
     def scorers(self) -> tuple[Scorer, ...]:

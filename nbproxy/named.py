@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +19,18 @@ from .errors import ConfigError, NbproxyError
 def named(text: str) -> Any:
     """What ``text`` stands for, to be assigned as a model.
 
-    :param text: ``none``, ``minilm`` (the packaged all-MiniLM-L6-v2), ``module:attribute``, and whatever a string means
-        to :func:`nbproxy.as_reranker`: ``original``, ``bm25``, ``words``, a folder, a hub id, a rerank service's URL
+    :param text: ``none``, ``module:attribute``, and whatever a string means to :func:`nbproxy.as_reranker`:
+        ``original``, ``bm25``, ``words``, ``minilm``, a folder, a hub id, a rerank service's URL
         (``http://localhost:8080/v1/rerank#model``). Folders and modules are looked for in this process's working
         directory; a service's key is this process's environment's.
     :raises ConfigError: the module, or its attribute, is not to be had.
     """
-    if text in _BUILT_IN:
-        return _BUILT_IN[text]()
+    if text == "none":
+        return None
     module, colon, attribute = text.partition(":")
     if colon and not attribute.startswith("//") and not Path(text).exists():
         return _attribute(module, attribute)
     return text
-
-
-def _minilm() -> Any:
-    from .rerankers import as_reranker, packaged_minilm
-
-    return as_reranker(packaged_minilm(), name="all-MiniLM-L6-v2")
-
-
-_BUILT_IN: Mapping[str, Callable[[], Any]] = {"none": lambda: None, "minilm": _minilm}
 
 
 def _attribute(module: str, attribute: str) -> Any:

@@ -15,7 +15,7 @@ from .rerankers import BaseReranker
 from .settings import Settings
 from .stats import Stats
 
-BUILT_IN = ("original", "bm25")
+BUILT_IN = ("original", "bm25", "words")
 
 
 def status(

@@ -16,7 +16,6 @@ import itertools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,8 +24,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import frames
+from .cards import card_html
 from .content import decode
 from .errors import ConfigError
+from .exchange_card import RecordedExchange
 from .segments import EVENTS, HITS, ROWS, Kind, read_all, read_row, segments, size_of
 from .warn import warn
 
@@ -72,6 +73,21 @@ class Recorded(ABC):
         if row is None:
             raise KeyError(self._unknown(exchange_id, part))
         return _parsed(row, which)
+
+    def exchange(self, exchange_id: str | None = None, part: int | None = None) -> RecordedExchange:
+        """One recorded exchange, to be looked at: shown with its headers, and its bodies decoded and pretty-printed.
+
+        :param exchange_id: None: the newest.
+        :param part: which search of a multi-search; None: the exchange as a whole.
+        :raises KeyError: there is no such exchange.
+        """
+        if exchange_id is None:
+            rows = self._rows()
+            exchange_id = "" if rows.empty else str(rows["exchange_id"].iloc[-1])
+        row = self._row(exchange_id, part)
+        if row is None:
+            raise KeyError(self._unknown(exchange_id, part))
+        return RecordedExchange(row, lambda which: _parsed(row, which))
 
     def compare(self, a: str = "original", b: str = "served", k: int = 10, *, scope: Scope = "window") -> Comparison:
         """How two systems ordered the recorded searches (contract §6).
@@ -237,10 +253,7 @@ class Recording(Recorded):
         return f"<Recording {facts['path']}: {facts['exchanges']} exchanges, {facts['time (UTC)']}, {facts['size']}>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self._facts().items()
-        )
-        return f"<table><caption>Recording</caption>{rows}</table>"
+        return card_html("Recording", self._facts())
 
 
 def load(path: str | Path) -> Recording:

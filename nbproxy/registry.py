@@ -50,6 +50,11 @@ class Registry:
                 return self._again(session, arguments)
             return self._first(Options(**arguments))
 
+    def running(self) -> dict[str, Session]:
+        """This process's running sessions by name, the oldest first."""
+        with self._lock:
+            return {name: session for name, session in self._sessions.items() if session.running}
+
     def _first(self, options: Options) -> Session:
         if options.upstream is None:
             from .engine import demo_engine

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from .errors import ConfigError
+from .errors import ConfigError, SessionClosed
 from .models import Shelf, in_background
 from .ranking import Hit
 from .remote import Remote
@@ -121,6 +122,26 @@ class RemoteSettings:
             return self.model
 
         return in_background(work, f"nbproxy-swap-{self.name}")
+
+    @contextlib.contextmanager
+    def serving(self, source: Any) -> Iterator[Any]:
+        """Serve another model for as long as a block runs, then what served before, also where the block raised.
+
+        :raises ConfigError: ``source`` cannot be used as a model there; then the block does not run.
+        """
+        before = self.model
+        self.model = source
+        try:
+            yield self.model
+        finally:
+            with contextlib.suppress(SessionClosed):  # the block may have left it
+                self._restore(before)
+
+    def _restore(self, model: RemoteModel | None) -> None:
+        try:
+            self.model = model
+        except ConfigError:  # nothing there held on to it: it is loaded again
+            self.model = model.source if model else None
 
     @property
     def models(self) -> Shelf:

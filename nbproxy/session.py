@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import html
 import logging
 import os
 import secrets
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from . import overview
 from .background import SWITCH_INTERVAL, LoopThread
+from .cards import card_html, session_facts
 from .clicks import Click
 from .context import Context, ErrorNote
 from .controls import Sight, Snapshot, State
@@ -40,6 +40,7 @@ from .server import Server, spawner
 from .settings import Settings
 from .shadows import Shadows
 from .stats import Stats
+from .tables import clean
 from .upstream import Pool
 from .warn import warn
 
@@ -463,10 +464,12 @@ class Session(LiveSettings, Recorded):
         if count:
             newest = self._context.errors[-1]
             text += f" · {count} errors, the newest: {newest.where}: {newest.message[:200]}"
-        return text + ">"
+        return clean(text) + ">"
 
     def _repr_html_(self) -> str:
-        return f"<code>{html.escape(repr(self))}</code>"
+        if os.getpid() != self._pid:
+            return card_html(repr(self), {})
+        return card_html(f"nbproxy session {self.name} · {self._state}", session_facts(self.status, self.url))
 
 
 def _place(options: Options) -> Origin:

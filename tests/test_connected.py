@@ -470,6 +470,19 @@ def test_late_scores_and_what_a_shadow_was_spared_are_seen_from_afar(
     assert (lex["name"], lex["waiting"], lex["scored"], lex["dropped"]) == ("lex", 0, 1, 0)
 
 
+def test_serving_gives_back_what_served(near: nbproxy.Session, far: ConnectedSession) -> None:
+    before = near.model.name
+    with pytest.raises(ZeroDivisionError), far.serving("bm25") as model:  # noqa: PT012
+        assert (near.model.name, model.name) == ("bm25", "bm25")
+        raise ZeroDivisionError
+    near.models["kept"] = near.model
+    far.model = "words"  # nothing refers to it from here on, so it is loaded anew, by what it was given by
+    with far.serving("original"):
+        assert near.model.name == "original"
+    assert near.model.name == "words"
+    assert before == "backwards"
+
+
 # -- looking, leaving
 
 
@@ -477,7 +490,7 @@ def test_its_face(near: nbproxy.Session, far: ConnectedSession) -> None:
     assert repr(far) == (
         f"<nbproxy.ConnectedSession {near.name!r} running {near.url} → {near.upstream} · model backwards>"
     )
-    assert far._repr_html_().startswith("<code>&lt;nbproxy.ConnectedSession")
+    assert "in another process · running" in far._repr_html_()
 
 
 def test_the_panel_is_one_and_closes_with_it(near: nbproxy.Session, far: ConnectedSession) -> None:

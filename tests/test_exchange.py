@@ -1,4 +1,4 @@
-"""Exchange ids are UUIDs in the order of time."""
+"""Exchange ids are UUIDs in the order of time; an exchange is shown in one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import uuid
 
 import numpy as np
 
-from nbproxy.exchange import id_texts, new_exchange_ids
+from nbproxy.exchange import Exchange, id_texts, new_exchange_ids
 
 
 def test_ids_are_ordered_version_7_uuids() -> None:
@@ -15,3 +15,13 @@ def test_ids_are_ordered_version_7_uuids() -> None:
     assert len(set(ids)) == len(ids)
     assert {(uuid.UUID(one).version, uuid.UUID(one).variant) for one in ids} == {(7, uuid.RFC_4122)}
     assert new_exchange_ids(np.array([], dtype=np.int64)).shape == (0, 36)
+
+
+def test_a_repr_is_one_short_harmless_line() -> None:
+    body = b"<script>\x1b" * 1_000_000
+    one = Exchange(
+        exchange_id="x", started=0, method="POST", target="/<b>\x1b[31m", query="red\n\u202e", status=200,
+        response_body=body, bytes_out=len(body),
+    )  # fmt: skip
+    assert repr(one) == ("<Exchange x POST '/<b>\\x1b[31m' → 200 · pass 'red\\n\\u202e' · 0 bytes in, 9,000,000 out>")
+    assert "<b>" not in one._repr_html_()

@@ -15,17 +15,17 @@ PACKAGE = Path(nbproxy.__file__).parent
 
 # Level → modules, as ARCHITECTURE.md draws them.
 LEVELS: dict[int, str] = {
-    0: "_version errors messages places ranking settings warn watch merging",
+    0: "_version errors messages places ranking settings warn watch merging tracebacks",
     1: "collection_formats heads wire content exchange controls clicks interleave",
-    2: "dialects rerankers redact ubi plots drafts frames orderings measures tables runs stats",
+    2: "dialects rerankers redact ubi plots drafts frames orderings measures tables runs stats cards",
     3: "pipeline batches streams segments memory finishing newest intake recorder systems compare evaluate "
     "interleaving",
     4: "background trust origin dialing pages copies upstream recording replay datasets engine lanes scoring mergers "
-    "options",
+    "options exchange_card",
     5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
     "overview routes server ports views panel live remote remote_settings report retriever",
     6: "desk session connected registry",
-    7: "demo demo_report",
+    7: "demo demo_report magics magic_names",
     8: "cli",
 }
 LEVEL = {module: level for level, modules in LEVELS.items() for module in modules.split()}

@@ -297,4 +297,4 @@ def test_the_reprs_say_what_is_in_it_and_escape_it(tmp_path):
     html = recording._repr_html_()
     assert "<b>" not in html
     assert "&lt;b&gt;" in html
-    assert "<td>2</td>" in html
+    assert ">2</td>" in html

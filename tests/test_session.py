@@ -53,6 +53,81 @@ def test_a_model_that_fails_to_load_leaves_the_old_one(start: Start, json_upstre
     assert ids(search(session))[0] == "0"
 
 
+def test_serving_gives_back_what_served(start: Start, json_upstream: Json) -> None:
+    session = start(json_upstream.url, model=backwards)
+    before, given = session.model, session.options.model
+    with pytest.raises(ZeroDivisionError), session.serving("original") as model:  # noqa: PT012
+        assert (session.model.name, model.name) == ("original", "original")
+        assert ids(search(session))[0] == "0"
+        session.model = "bm25"
+        raise ZeroDivisionError
+    assert session.model is before
+    assert session.options.model is given
+    assert ids(search(session))[0] == "49"
+    with pytest.raises(ConfigError), session.serving("/nothing-here"):
+        pytest.fail("the block ran")
+    assert session.model is before
+    with session.serving(None):
+        session.stop()
+    assert session.model is None
+
+
+def test_serving_keeps_the_worker(start: Start, json_upstream: Json) -> None:
+    """A model that is in a call when another one serves for a while is not called a second time at once."""
+    began, release, inside, worst = threading.Event(), threading.Event(), [0], [0]
+
+    def slow(query: str, texts: list[str]) -> list[int]:
+        inside[0] += 1
+        worst[0] = max(worst[0], inside[0])
+        began.set()
+        release.wait(TIMEOUT)
+        inside[0] -= 1
+        return backwards(query, texts)
+
+    session = start(json_upstream.url, model=slow, deadline=None)
+    threads = [threading.Thread(target=search, args=(session,)) for _ in range(2)]
+    threads[0].start()
+    assert began.wait(TIMEOUT)
+    with session.serving("original"):
+        search(session)
+    threads[1].start()
+    release.set()
+    for thread in threads:
+        thread.join(TIMEOUT)
+    assert worst == [1]
+
+
+def test_its_face(start: Start, json_upstream: Json) -> None:
+    def failing(query: str, texts: list[str]) -> list[int]:
+        raise ValueError("\x1b[31m<script>" + "x" * 10_000)
+
+    session = start(json_upstream.url, model=failing)
+    search(session)
+    html, text = session._repr_html_(), repr(session)
+    for fact in (session.url, session.upstream, "failing", "1, of these 1 searches (not reranked: model-error 1)"):
+        assert fact in html
+    assert "1 errors" in text
+    assert "\x1b" not in text + html
+    assert "<script" not in html
+    assert len(text) < 1000
+    session.stop()
+    assert "· stopped" in session._repr_html_()
+
+
+def test_frames_are_shown_quickly_and_shortly(start: Start, upstream: Scripted) -> None:
+    """However large the bodies are: pandas cuts a cell, and escapes it."""
+    body = b'{"<script>":"' + b"x" * 2_000_000 + b'"}'
+    upstream.answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    session = start(upstream.url)
+    search(session)
+    for frame in (session.frame, session.frame[["response_body"]]):
+        assert frame["response_body"][0] == body
+        assert len(frame._repr_html_()) < 10_000
+        assert len(repr(frame)) < 10_000
+        assert "<script" not in frame._repr_html_()
+    assert len(repr(session.frame["response_body"])) < 1000
+
+
 def test_an_exchange_keeps_the_model_that_it_began_with(start: Start, json_upstream: Json) -> None:
     began, release = threading.Event(), threading.Event()
 

@@ -19,6 +19,7 @@ from .folders import architecture_kind, is_there
 from .functions import FunctionReranker
 from .loading import NotOnHub
 from .original import Original
+from .packaged import packaged_minilm
 from .service import service
 from .terrier import Terrier
 from .words import Words
@@ -28,6 +29,7 @@ a model is one of
   None                        no model: nothing is touched
   "original"                  upstream's order, recorded down to depth
   "bm25", "words"             BM25 over the candidates; the share of the query's words that a text has
+  "minilm"                    the packaged all-MiniLM-L6-v2, a bi-encoder
   a folder (str or Path)      of transformers: a cross-encoder, a bi-encoder, or a causal language model that reranks
   a Hugging Face hub id       the same, downloaded: "cross-encoder/ms-marco-MiniLM-L6-v2"
   (model, tokenizer)          the same, loaded with transformers; or a pipeline of it
@@ -40,7 +42,17 @@ a model is one of
   a Reranker                  an object with name, fingerprint and score(query, hits)
 and for session.model also nbproxy.interleave(a, b), which merges two models' orders"""
 
-BUILT_IN: dict[str, Callable[[str | None], Reranker]] = {"original": Original, "bm25": BM25, "words": Words}
+
+def _minilm(name: str | None) -> Reranker:
+    return _load(packaged_minilm(), name or "all-MiniLM-L6-v2")
+
+
+BUILT_IN: dict[str, Callable[[str | None], Reranker]] = {
+    "original": Original,
+    "bm25": BM25,
+    "words": Words,
+    "minilm": _minilm,
+}
 
 _Fits = Callable[[object], bool]
 _Make = Callable[[Any, str | None], Reranker | None]

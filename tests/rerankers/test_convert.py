@@ -155,7 +155,7 @@ def test_modules_of_torch_are_not_called(tiny, sentence_transformers):
 @pytest.mark.parametrize("x", ["", " ", "/no/where", "./bm25", "ftp://localhost/rerank", "a/b/c", "a\0b", "é" * 5000])
 def test_strings_that_name_nothing(x):
     with pytest.raises(
-        ConfigError, match=r"no built-in model \('original', 'bm25', 'words'\), no folder here"
+        ConfigError, match=r"no built-in model \('original', 'bm25', 'words', 'minilm'\), no folder here"
     ) as caught:
         as_reranker(x)
     assert ACCEPTED in str(caught.value)
