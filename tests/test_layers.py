@@ -19,12 +19,13 @@ LEVELS: dict[int, str] = {
     1: "collection_formats heads wire content exchange controls clicks interleave",
     2: "dialects rerankers redact ubi plots drafts frames orderings measures tables runs stats",
     3: "pipeline batches streams segments memory finishing newest recorder systems compare evaluate interleaving",
-    4: "background trust origin dialing pages copies upstream recording replay datasets engine scoring mergers options",
+    4: "background trust origin dialing pages copies upstream recording replay datasets engine scoring mergers options "
+    "report report_page report_sections convert",
     5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
-    "overview routes server ports views panel live remote remote_settings report retriever",
+    "overview routes server ports views panel live remote remote_settings retriever",
     6: "desk session connected registry",
-    7: "demo demo_report",
-    8: "cli",
+    7: "demo demo_report doctor",
+    8: "commands cli",
 }
 LEVEL = {module: level for level, modules in LEVELS.items() for module in modules.split()}
 TOP = {"__init__", "__main__"}  # the surface and the entry: above everything
