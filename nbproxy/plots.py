@@ -12,9 +12,10 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from .errors import MissingExtra
 from .tables import clean
@@ -46,7 +47,8 @@ _STYLE = {
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 Axes = Any  # matplotlib's: a library that need not be there
-Numbers = Sequence[float] | np.typing.NDArray[Any]
+if TYPE_CHECKING:
+    Numbers = Sequence[float] | np.typing.NDArray[Any] | pd.Series[Any]
 
 
 def matplotlib() -> Any:
@@ -130,7 +132,8 @@ def _thinned(values: np.typing.NDArray[Any], most: int = 400) -> np.typing.NDArr
     """At most so many of them, evenly: a page need not hold a million points."""
     if len(values) <= most:
         return values
-    return values[np.linspace(0, len(values) - 1, most).astype(int)]
+    kept: np.typing.NDArray[Any] = values[np.linspace(0, len(values) - 1, most).astype(int)]
+    return kept
 
 
 def differences(series: Mapping[str, Numbers], label: str) -> Callable[[Axes], None]:

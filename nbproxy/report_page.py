@@ -124,7 +124,8 @@ def _moved(one: Moved) -> str:
     heads = (("rank", ' class="n"'), (one.a, ""), ("moved", ' class="m"'), (one.b, ""))
     first = "".join(f'<th scope="col"{kind}>{text(head)}</th>' for head, kind in heads)
     body = "".join(
-        f'<tr><th scope="row" class="n">{rank}</th><td>{text(before, 110)}</td>{_move(move)}<td>{text(after, 110)}</td></tr>'
+        f'<tr><th scope="row" class="n">{rank}</th><td>{text(before, 110)}</td>'
+        f"{_move(move)}<td>{text(after, 110)}</td></tr>"
         for rank, before, move, after in one.rows
     )
     return _framed(one.title, f"<thead><tr>{first}</tr></thead><tbody>{body}</tbody>", "scroll wide")
@@ -140,7 +141,7 @@ def _move(move: int | None) -> str:
 
 
 _POLICY = (
-    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'; '
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
     "img-src data:; base-uri 'none'; form-action 'none'\">"
 )
 _STYLE = """
@@ -161,10 +162,11 @@ nav ul{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;list-style:none;padding:.6re
 border-block:1px solid var(--line)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.5rem,1fr));gap:.8rem}
 .tiles div{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.6rem .8rem;
-display:flex;flex-direction:column-reverse}
+display:flex;flex-direction:column-reverse;justify-content:flex-end}
 .tiles dt{color:var(--soft);font-size:.85rem}.tiles dd{font-size:1.35rem;font-weight:600}
 .scroll{overflow-x:auto;margin:1rem 2.5rem 0 0;display:inline-block;max-width:100%;vertical-align:top}
-.wide{display:block;margin-right:0}.wide table{width:100%}.wide td:not(.m){width:47%}table{border-collapse:collapse;font-size:.92rem}
+.wide{display:block;margin-right:0}.wide table{width:100%}.wide td:not(.m){width:47%}
+table{border-collapse:collapse;font-size:.92rem}
 th,td{padding:.22rem .9rem .22rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 thead th{color:var(--soft);font-weight:500;vertical-align:bottom;overflow-wrap:normal}
 tbody th{font-weight:400}th,td{overflow-wrap:anywhere;min-width:3.2rem}

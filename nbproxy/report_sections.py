@@ -19,7 +19,7 @@ from .errors import ConfigError
 from .evaluate import Evaluation, evaluate_recorded
 from .report_page import Block, Moved, Picture, Section
 from .systems import ORIGINAL, recorded_runs
-from .tables import Table, counted
+from .tables import Table, clean, counted
 
 if TYPE_CHECKING:
     from .recording import Recorded
@@ -118,7 +118,7 @@ def _rates(rows: Frame) -> Picture:
     seconds = (edges[1] - edges[0]).total_seconds()
     kinds = outcome(rows)
     counts = {name: _per_bin(times[kinds == name], edges) / seconds for name in OUTCOMES if (kinds == name).any()}
-    busiest = sum(counts.values()).max()
+    busiest = np.sum(list(counts.values()), axis=0).max()
     words = f"Over {_lasted(edges[-1] - edges[0])}, {BINS} steps of {_lasted(edges[1] - edges[0])} (UTC); "
     words += f"at most {busiest:,.1f} exchanges a second in a step."
     drawn = plots.areas(list(edges.tz_localize(None).to_pydatetime()), counts, "exchanges a second")
@@ -171,13 +171,13 @@ def latency(material: Material) -> Section | None:
     }
     if models:
         blocks.append(_quantiles("model", models, "Reranking by model, in milliseconds"))
-    lead = "Total is from the client's first byte to the last byte of its answer; upstream and reranking are parts of it."
+    lead = (
+        "Total is from the client's first byte to the last byte of its answer; upstream and reranking are parts of it."
+    )
     return Section("latency", "Latency", lead, blocks)
 
 
-def _quantiles(
-    kind: str, spans: Mapping[str, pd.Series[float]], title: str = "Percentiles, in milliseconds"
-) -> Table:
+def _quantiles(kind: str, spans: Mapping[str, pd.Series[float]], title: str = "Percentiles, in milliseconds") -> Table:
     rows = [
         {kind: name, "n": len(values), **{label: f"{values.quantile(q):,.1f}" for label, q in QUANTILES.items()}}
         for name, values in spans.items()
@@ -209,7 +209,7 @@ def _agreement(found: Comparison, ax: Any) -> None:
     for place, (name, values) in enumerate(series.items()):
         ordered = np.sort(values.to_numpy("float64"))
         ax.plot(np.arange(1, len(ordered) + 1), ordered, color=plots.COLOURS[place % 5], linewidth=2,
-                marker="osD^v"[place % 5], markersize=3, label=plots.clean(f"rbo, {name}"))  # fmt: skip
+                marker="osD^v"[place % 5], markersize=3, label=clean(f"rbo, {name}"))  # fmt: skip
     ax.set(xlabel="queries, most changed first", ylabel="rank-biased overlap", ylim=(-0.02, 1.02))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="lower right")
@@ -291,7 +291,7 @@ def _tested(found: Evaluation) -> Picture:
         (f"{row['system']}, {row['measure']}", row["delta"], row["ci_low"], row["ci_high"])
         for row in tests.to_dict("records")
     ]
-    drawn = plots.intervals(rows, f"difference from {plots.clean(str(found.baseline))}")
+    drawn = plots.intervals(rows, f"difference from {clean(str(found.baseline))}")
     words = "The mean difference, and the interval that holds it with 95 %: right of the line is better."
     height = 0.9 + 0.4 * max(len(rows), 1)
     return Picture("Better by more than chance?", plots.picture("tests", drawn, height=height), words)
@@ -337,7 +337,9 @@ def interleaving(material: Material) -> Section | None:
         "Interleaving",
         "Two models' orders merged on ordinary traffic: which of them users clicked more.",
         [
-            Table("Wins", found.summary, [f"clicks credited: {found.clicks:,}", *counted("unmatched", found.unmatched)]),
+            Table(
+                "Wins", found.summary, [f"clicks credited: {found.clicks:,}", *counted("unmatched", found.unmatched)]
+            ),
             Table("By query", found.per_query.sort_values("exchanges", ascending=False, kind="stable").head(MOVERS)),
         ],
     )

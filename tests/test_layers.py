@@ -22,9 +22,10 @@ LEVELS: dict[int, str] = {
     4: "background trust origin dialing pages copies upstream recording replay datasets engine scoring mergers options "
     "report report_page report_sections convert",
     5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
-    "overview routes server ports views panel live remote remote_settings retriever",
-    6: "desk session connected registry",
-    7: "demo demo_report doctor",
+    "overview routes server ports views panel live remote remote_settings retriever "
+    "probing",
+    6: "desk session connected registry patient doctor doctor_machine doctor_upstream",
+    7: "demo demo_report",
     8: "commands cli",
 }
 LEVEL = {module: level for level, modules in LEVELS.items() for module in modules.split()}
