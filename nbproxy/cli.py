@@ -211,13 +211,13 @@ def _root(
 
       nbproxy demo                          see it work
 
-      nbproxy doctor http://localhost:9200  whether your search engine is ready for it
+      nbproxy doctor http://localhost:9200  is your search engine ready for it?
 
       nbproxy serve http://localhost:9200   put it in front of yours
 
     [bold]Completion[/bold]
 
-      nbproxy --install-completion          Tab completes commands and options in your shell
+      nbproxy --install-completion          Tab completes commands and options
 
     Exit codes: 0 done, 1 failed, 2 wrong usage.
     """

@@ -122,11 +122,11 @@ def doctor(
 
     [bold]Examples[/bold]
 
-      nbproxy doctor                              this machine, and your newest proxy
+      nbproxy doctor                         this machine, your newest proxy
 
-      nbproxy doctor http://localhost:9200        before nbproxy serve
+      nbproxy doctor http://localhost:9200   before nbproxy serve
 
-      NBPROXY_AUTH=elastic:secret nbproxy doctor https://localhost:9200 --model bm25
+      NBPROXY_AUTH=elastic:secret nbproxy doctor https://localhost:9200
     """
     from .patient import patient as patient_at
 

@@ -1,8 +1,8 @@
 """What is wrong with a set-up, and what to do about it: ``nbproxy doctor``.
 
 Laws: a check is a small function in ``CHECKS`` that looks at a :class:`Patient` and yields :class:`Finding` s; it
-changes nothing, and what it finds in another's words is cleaned. ``fail`` is for what does not work, ``warn`` for what will
-not do for long, ``ok`` for all else; what is not there and need not be is ``ok`` with what would bring it.
+changes nothing, and what it finds in another's words is cleaned. ``fail`` is for what does not work, ``warn`` for what
+will not do for long, ``ok`` for all else; what is not there and need not be is ``ok`` with what would bring it.
 """
 
 from __future__ import annotations

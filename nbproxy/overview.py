@@ -26,7 +26,7 @@ def status(
         "uptime_s": round(uptime_s, 3),
         **place,
         "model": _described(settings.model),
-        "shadows": [_described(model) for model in settings.shadow.values()],
+        "shadows": [_shadow(name, model, context.shadowing) for name, model in settings.shadow.items()],
         "counts": stats.counts(),
         "latency_ms": stats.latency_ms(),
         "recording": {
@@ -67,6 +67,13 @@ def sight(exchange_id: str, recorder: Recorder) -> Sight | None:
 
 def _described(model: Any) -> dict[str, str] | None:
     return None if model is None else {"name": model.name, "fingerprint": model.fingerprint}
+
+
+def _shadow(name: str, model: Any, shadowing: Any) -> dict[str, Any]:
+    """With how long it takes, where it was measured; not a part of the searches' own latency."""
+    took = getattr(shadowing, "latency_ms", None)
+    times = {} if took is None else {"latency_ms": took(name, model.fingerprint)}
+    return {**(_described(model) or {}), **times}
 
 
 def _line(exchange: Exchange) -> Line:

@@ -23,7 +23,7 @@ LEVELS: dict[int, str] = {
     "report report_page report_sections convert",
     5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
     "overview routes server ports views panel live remote remote_settings retriever "
-    "probing",
+    "probing keyboard screen live_view",
     6: "desk session connected registry patient doctor doctor_machine doctor_upstream",
     7: "demo demo_report",
     8: "commands cli",
