@@ -22,6 +22,7 @@ from .screen import Scene, matching, screen
 LINES = 200  # looked at most: a filter has something to look through
 OVER = ("stopped", "failed")
 _TIMED = 256
+_TOLD = 10  # looks for which a notice stands
 
 
 class Pulse:
@@ -31,7 +32,7 @@ class Pulse:
         self.rate: float | None = None
         self.rates: dict[str, float] = {}
         self.history: deque[float] = deque(maxlen=120)
-        self._meter, self._seen = views.Meter(), deque[tuple[float, dict[str, int]]](maxlen=8)
+        self._meter, self._seen = views.Meter(), deque[tuple[float, dict[str, int]]](maxlen=7)
         self._took: dict[str, deque[float]] = {}
         self._last = 0
 
@@ -86,11 +87,16 @@ class View:
     chosen: Line | None = None
     sight: Sight | None = None
     menu: tuple[tuple[str, ...], int] | None = None
+    loading: bool = False
+    _age: int = 0
 
     def look(self, lines: int = LINES) -> None:
         """A fresh snapshot, unless paused. A proxy that cannot be reached is told of and asked again."""
         if self.paused:
             return
+        self._age = self._age + 1 if self.notice and not self.loading else 0
+        if self._age > _TOLD:
+            self.notice = ""
         try:
             self.snapshot = self.controls.snapshot(LINES if self.wanted else lines)
         except NbproxyError as error:
@@ -236,7 +242,7 @@ def _serve(view: View) -> None:
     names, at = view.menu or ((), 0)
     view.menu, view.chosen, view.sight, view.paused = None, None, None, False
     if names:
-        view.notice = f"loading {names[at]} …"
+        view.notice, view.loading = f"loading {names[at]} …", True
         threading.Thread(target=_switch, args=(view, names[at]), name="nbproxy-live-model", daemon=True).start()
 
 
@@ -247,6 +253,7 @@ def _switch(view: View, name: str) -> None:
         view.notice = f"{name} cannot be served: {type(error).__name__}: {error}"
     else:
         view.notice = f"{name} serves now"
+    view.loading = False
 
 
 Actions = dict[str, Callable[[View], None]]

@@ -19,6 +19,7 @@ HELP = "p pause · q quit · / filter · ↑↓ select · m model"
 _STYLES = {"running": "bold green", "stopped": "bold", "failed": "bold red"}
 _SPARKS = "▁▂▃▄▅▆▇█"
 _MOVED = {"▲": "green", "▼": "yellow"}  # beside the sign, which says it without colours
+LOW = 16  # lines below which there is none to spare
 TALL = 32  # lines from which on there is room for a table of models
 
 
@@ -54,7 +55,7 @@ class Scene:
 
 def screen(scene: Scene, width: int, height: int) -> list[Text]:
     """The whole screen: header, newest exchanges, a search side by side, errors, keys; exactly ``height`` lines."""
-    top = [*_header(scene, width), *_models(scene, width, height)]
+    top = [*_header(scene, width, height), *_models(scene, width, height)]
     bottom = [*_errors(scene, 1 if height < TALL else 3), _keys(scene)]
     room = max(0, height - len(top) - len(bottom))
     sized = _lower(scene, room, width)
@@ -81,7 +82,7 @@ def _line(text: str, style: str = "") -> Text:
 # -- the header
 
 
-def _header(scene: Scene, width: int) -> list[Text]:
+def _header(scene: Scene, width: int, height: int) -> list[Text]:
     facts = views.facts(scene.snapshot, scene.url, scene.name, scene.rate)
     first = _line("")
     first.append(f"nbproxy {facts.name} ", "bold")
@@ -90,7 +91,8 @@ def _header(scene: Scene, width: int) -> list[Text]:
     first.append(f" · {facts.address} → {facts.upstream}")
     counts = _line(f"{facts.traffic} · {facts.recorded} · ")
     counts.append(facts.errors, "red" if scene.snapshot.status.get("errors") else "")
-    return [first, _model(scene, facts.model), counts, _rates(scene, width), _line(f"p50/p95 in ms: {facts.latency}")]
+    latency = _line(f"p50/p95 in ms: {facts.latency}")
+    return [first, _model(scene, facts.model), counts, *([_rates(scene, width)] if height >= LOW else []), latency]
 
 
 def _model(scene: Scene, model: str) -> Text:
