@@ -74,14 +74,17 @@ def picture(name: str, draw: Callable[[Axes], None], *, height: float = 2.6, wid
         draw(figure.subplots())
         paper = io.StringIO()
         figure.savefig(paper, format="svg", metadata=_NO_METADATA)
-    return _inline(paper.getvalue())
+    return _inline(name, paper.getvalue())
 
 
-def _inline(svg: str) -> str:
-    """Without what a file begins with; as wide as the page lets it be; in the page's ink."""
+def _inline(name: str, svg: str) -> str:
+    """Without what a file begins with; as wide as the page lets it be; in the page's ink; ids its own."""
     element = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     element = re.sub(r"(<svg\b[^>]*?) width=\"[^\"]*\"", r"\1", element, count=1)
     element = re.sub(r"(<svg\b[^>]*?) height=\"[^\"]*\"", r"\1", element, count=1)
+    used = set(re.findall(r"""(?:url\(|href=")#([\w.-]+)""", element))
+    element = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", element)
+    element = re.sub(r"""(url\(|href=")#""", rf"\g<1>#{name}-", element)
     return element.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)
 
 

@@ -17,6 +17,7 @@ from ._version import __version__
 from .errors import ConfigError
 from .report_page import page
 from .report_sections import SECTIONS, Material, made, tiles
+from .runs import read_qrels
 
 if TYPE_CHECKING:
     from .recording import Recorded
@@ -41,7 +42,7 @@ def write(
     :param queries: ``query_id, query``, where the qrels' ids are neither recorded ids nor texts.
     :param done: told of each of ``STEPS``, for a progress bar.
     :raises MissingExtra: matplotlib is not installed.
-    :raises ConfigError: the file cannot be written.
+    :raises ConfigError: the file cannot be written, or the judgments cannot be read.
     """
     plots.matplotlib()  # before minutes of work
     text = rendered(recorded, qrels, queries, title=title, done=done)
@@ -60,6 +61,8 @@ def rendered(
     done: Callable[[str], None] = lambda _: None,
 ) -> str:
     """The page as text."""
+    if qrels is not None:
+        read_qrels(qrels)  # judgments that cannot be read are an error, not a section that is missing
     rows = recorded._rows()
     material = Material(recorded, rows[rows["route"] != "own"], recorded._lines(), qrels, queries)
     done("read")

@@ -207,10 +207,12 @@ def test_keys_do_what_the_last_line_says(beside: Beside) -> None:
 def test_another_size_is_drawn_anew(beside: Beside) -> None:
     _, tmux = beside
     tmux.resize(100, 30)
-    once = ("nbproxy ", "newest exchanges", "p pause")
-    shown = tmux.until(lambda shown: all(sum(one.startswith(name) for one in shown) == 1 for name in once))
-    assert len(shown) == 30
-    assert shown[-1].startswith("p pause")
+
+    def whole(shown: list[str]) -> bool:
+        heads = [sum(one.startswith(name) for one in shown) for name in ("nbproxy ", "newest exchanges", "p pause")]
+        return heads == [1, 1, 1] and shown[-1].startswith("p pause")
+
+    assert len(tmux.until(whole)) == 30
 
 
 # -- plain lines
