@@ -23,6 +23,7 @@ from .tables import clean
 INSTALL = 'pip install "nbproxy[plot]"'
 COLOURS = ("#3b82c4", "#d97706", "#2f9e6e", "#b5548f", "#8a8f98")  # told apart on white and on black
 _DASHES = ("-", "--", "-.", ":")
+_MARKERS = "osD^v"
 _INK = "#010203"  # stands for the page's own
 _STYLE = {
     "svg.fonttype": "none",
@@ -126,6 +127,22 @@ def shares(series: Mapping[str, Numbers], label: str) -> Callable[[Axes], None]:
             ax.step(ordered, share, where="post", label=clean(name), **style)
         ax.set(xlabel=label, ylabel="share of exchanges", ylim=(0, 1.02), xscale="log")
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.legend(loc="lower right")
+
+    return draw
+
+
+def falling(series: Mapping[str, Numbers], label: str, places: str) -> Callable[[Axes], None]:
+    """Values between 0 and 1, the smallest first, one place for each."""
+
+    def draw(ax: Axes) -> None:
+        for place, (name, values) in enumerate(series.items()):
+            ordered = np.sort(np.asarray(values, dtype=float))
+            marks = {"marker": _MARKERS[place % len(_MARKERS)], "markersize": 3} if len(ordered) <= 150 else {}
+            style = {"color": _colour(place), "linestyle": _DASHES[place % len(_DASHES)], "linewidth": 2} | marks
+            ax.plot(_thinned(np.arange(1, len(ordered) + 1)), _thinned(ordered), label=clean(name), **style)
+        ax.set(xlabel=places, ylabel=label, ylim=(-0.02, 1.02))
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend(loc="lower right")
 
     return draw

@@ -190,9 +190,10 @@ def _quantiles(kind: str, spans: Mapping[str, pd.Series[float]], title: str = "P
 
 def comparison(material: Material) -> Section:
     found = material.comparison
+    series = {f"rbo, {b}": own["rbo"].dropna() for b, own in found.per_query.groupby("b", sort=False)}
     drawn = Picture(
         "Agreement with upstream's order",
-        plots.picture("agreement", lambda ax: _agreement(found, ax)),
+        plots.picture("agreement", plots.falling(series, "rank-biased overlap", "queries, most changed first")),
         "One place for each query, the most changed first; 1 is the same order.",
     )
     blocks: list[Block] = [Table("Means over queries", found.summary, counted("left out", found.left_out)), drawn]
@@ -202,17 +203,6 @@ def comparison(material: Material) -> Section:
     blocks += _side_by_side(material, list(_most_changed(found)))
     lead = "What reranking did to the order. Whether that was good, only judgments or clicks can say."
     return Section("comparison", "What changed", lead, blocks)
-
-
-def _agreement(found: Comparison, ax: Any) -> None:
-    series = {str(b): own["rbo"].dropna() for b, own in found.per_query.groupby("b", sort=False)}
-    for place, (name, values) in enumerate(series.items()):
-        ordered = np.sort(values.to_numpy("float64"))
-        ax.plot(np.arange(1, len(ordered) + 1), ordered, color=plots.COLOURS[place % 5], linewidth=2,
-                marker="osD^v"[place % 5], markersize=3, label=clean(f"rbo, {name}"))  # fmt: skip
-    ax.set(xlabel="queries, most changed first", ylabel="rank-biased overlap", ylim=(-0.02, 1.02))
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(loc="lower right")
 
 
 def _readable(movers: Frame) -> Frame:
