@@ -8,7 +8,7 @@ import time
 
 from . import machine
 
-BENCHMARKS = ("import_time", "splicing", "searches", "recording", "idle", "busy", "cranfield", "relay")
+BENCHMARKS = ("import_time", "splicing", "searches", "recording", "idle", "busy", "terminal", "cranfield", "relay")
 
 
 def main() -> int:
