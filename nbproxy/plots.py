@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,8 @@ def picture(name: str, draw: Callable[[Axes], None], *, height: float = 2.6, wid
     :param height: in inches of 72 points, likewise ``width``; the page may scale it.
     """
     library, figures = matplotlib()
-    with library.rc_context(_STYLE | {"svg.hashsalt": name}):
+    with library.rc_context(_STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # it is the browser's fonts that draw the text
         figure = figures.Figure(figsize=(width, height), layout="constrained")
         draw(figure.subplots())
         paper = io.StringIO()
@@ -101,7 +103,7 @@ def areas(edges: Sequence[Any], series: Mapping[str, Numbers], label: str) -> Ca
             top = bottom + np.asarray(values, dtype=float)
             ax.stairs(top, edges, baseline=bottom, fill=True, color=_colour(place), label=clean(name), linewidth=0)
             bottom = top
-        ax.set(ylabel=label, ylim=(0, None), xlim=(edges[0], edges[-1]))
+        ax.set(ylabel=clean(label), ylim=(0, None), xlim=(edges[0], edges[-1]))
         ax.legend(loc="upper left", ncols=len(series), bbox_to_anchor=(0, 1.16), borderaxespad=0)
         _times(ax)
 
@@ -125,7 +127,7 @@ def shares(series: Mapping[str, Numbers], label: str) -> Callable[[Axes], None]:
             ordered, share = _thinned(ordered), _thinned(share)
             style = {"color": _colour(place), "linestyle": _DASHES[place % len(_DASHES)], "linewidth": 2}
             ax.step(ordered, share, where="post", label=clean(name), **style)
-        ax.set(xlabel=label, ylabel="share of exchanges", ylim=(0, 1.02), xscale="log")
+        ax.set(xlabel=clean(label), ylabel="share of exchanges", ylim=(0, 1.02), xscale="log")
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.legend(loc="lower right")
 
@@ -141,7 +143,7 @@ def falling(series: Mapping[str, Numbers], label: str, places: str) -> Callable[
             marks = {"marker": _MARKERS[place % len(_MARKERS)], "markersize": 3} if len(ordered) <= 150 else {}
             style = {"color": _colour(place), "linestyle": _DASHES[place % len(_DASHES)], "linewidth": 2} | marks
             ax.plot(_thinned(np.arange(1, len(ordered) + 1)), _thinned(ordered), label=clean(name), **style)
-        ax.set(xlabel=places, ylabel=label, ylim=(-0.02, 1.02))
+        ax.set(xlabel=clean(places), ylabel=clean(label), ylim=(-0.02, 1.02))
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend(loc="lower right")
 
@@ -166,7 +168,7 @@ def differences(series: Mapping[str, Numbers], label: str) -> Callable[[Axes], N
             ax.stairs(ordered, where, baseline=0, fill=len(series) == 1, color=_colour(place), alpha=0.85,
                       linestyle=_DASHES[place % len(_DASHES)], linewidth=2, label=clean(name))  # fmt: skip
         ax.axhline(0, color=_INK, linewidth=1)
-        ax.set(ylabel=label, xlabel="share of queries, the most gained first", xlim=(0, 1))
+        ax.set(ylabel=clean(label), xlabel="share of queries, the most gained first", xlim=(0, 1))
         ax.legend(loc="upper right")
 
     return draw
@@ -180,7 +182,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], label: str) -> Ca
             ax.plot([low, high], [place, place], color=_colour(0), linewidth=3, solid_capstyle="butt", alpha=0.6)
             ax.plot([middle], [place], "o", color=_colour(0), markersize=7)
         ax.axvline(0, color=_INK, linewidth=1)
-        ax.set(yticks=range(len(rows)), yticklabels=[clean(name)[:40] for name, *_ in rows], xlabel=label)
+        ax.set(yticks=range(len(rows)), yticklabels=[clean(name)[:40] for name, *_ in rows], xlabel=clean(label))
         ax.set_ylim(len(rows) - 0.4, -0.6)
 
     return draw

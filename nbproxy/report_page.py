@@ -169,7 +169,7 @@ display:flex;flex-direction:column-reverse;justify-content:flex-end}
 table{border-collapse:collapse;font-size:.92rem}
 th,td{padding:.22rem .9rem .22rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 thead th{color:var(--soft);font-weight:500;vertical-align:bottom;overflow-wrap:normal}
-tbody th{font-weight:400}th,td{overflow-wrap:anywhere;min-width:3.2rem}
+tbody th{font-weight:400}th,td{overflow-wrap:break-word;min-width:3.2rem}.wide td{overflow-wrap:anywhere}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.m{text-align:center;white-space:nowrap}
 .up{color:var(--up)}.down{color:var(--down)}.note,figcaption,footer{color:var(--soft);font-size:.88rem;margin:.2rem 0}
 figure{margin:1.2rem 0}figure svg{width:100%;height:auto;max-width:60rem;display:block;color:var(--ink)}
