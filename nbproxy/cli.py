@@ -161,7 +161,10 @@ def live(
     url: Annotated[str | None, typer.Argument(help="The proxy; your newest one on this machine if left out.")] = None,
     token: Annotated[str | None, typer.Option(help="Its token.", envvar="NBPROXY_TOKEN")] = None,
 ) -> None:
-    """Watch a running proxy: rates, the newest exchanges, the last reranked search. p pauses, q quits.
+    """Watch a running proxy: rates, the newest exchanges, the last reranked search, models and their latency.
+
+    Keys: p pauses, q quits, / filters, the arrows select an exchange, m chooses the model that serves. Where the output
+    is no terminal, each exchange is a line.
 
     [bold]Examples[/bold]
 

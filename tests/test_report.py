@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from nbproxy.ranking import Hit, Ranking
 from nbproxy.recorder import Recorder
 
 from .recordings import exchange, ranking
+from .test_searches import backwards, search
 from .test_views import HOSTILE
+from .upstreams import Client, Json
 
 pytest.importorskip("matplotlib")
 EVIL = HOSTILE.replace("\ud800", "") + "<img src=http://evil.example/x onerror=alert(1)>$x^2$</title></svg></style>"
@@ -160,6 +164,19 @@ def test_a_shadow_and_one_name_of_two_models_are_compared(tmp_path: Path) -> Non
 def vars_of(text: str) -> list[object]:
     one = merged(text)
     return [one.hits, one.scores, one.ranks, one.returned]
+
+
+def test_an_interleaving_is_in_it(start: Callable[..., nbproxy.Session], json_upstream: Json, tmp_path: Path) -> None:
+    session = start(json_upstream.url, model=nbproxy.interleave("bm25", backwards))
+    search(session)
+    hit = session.hits.iloc[0]
+    click = json.dumps({"query_id": hit["query_id"], "doc_id": hit["doc_id"]}).encode()
+    with Client(session.url) as client:
+        assert client.ask(b"POST", b"/_nbproxy/click", click).status == 202
+    page = Page(session.report(tmp_path / "r.html").read_text())
+    assert page.headings() == ["traffic", "latency", "comparison", "interleaving", "errors"]
+    assert "clicks credited: 1" in page.text
+    assert Page(nbproxy.connect(session.url).report(tmp_path / "far.html").read_text()).headings() == page.headings()
 
 
 def test_it_is_written_whole_or_not_at_all(recording: nbproxy.Recording, tmp_path: Path) -> None:
