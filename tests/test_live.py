@@ -21,13 +21,14 @@ from rich.console import Console
 
 import nbproxy
 from nbproxy import ConfigError, SessionClosed, live, views
+from nbproxy.controls import Sight, Snapshot
 from nbproxy.live import attach, in_notebook, run
 from nbproxy.live_view import View
 from nbproxy.remote import Remote
 
 from .terminals import Tmux
 from .test_searches import backwards, search
-from .test_views import HOSTILE
+from .test_views import HOSTILE, line, snapshot
 from .upstreams import TIMEOUT, Json
 
 Start = Callable[..., nbproxy.Session]
@@ -277,6 +278,34 @@ def test_without_a_terminal_each_exchange_is_a_line(session: nbproxy.Session) ->
     assert len(lines) == 3
     assert re.fullmatch(r"\d\d:\d\d:\d\d  200  [0-9.]+ ms  reranked by backwards  <script>alert.*", lines[1])
     assert "\x1b" not in "".join(lines)
+
+
+class Busy:
+    """Controls of a proxy that has had more between two looks than a snapshot lists."""
+
+    url, name = "http://127.0.0.1:9", "default"
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def snapshot(self, lines: int = 50) -> Snapshot:
+        self.looks += 1
+        seen = tuple(line(exchange_id=f"{self.looks}-{n}", query=f"look {self.looks}") for n in range(3))
+        status = {"state": "running" if self.looks < 3 else "stopped"}
+        return snapshot(float(self.looks), search=100 * self.looks, status=status, lines=seen)
+
+    def sight(self, exchange_id: str) -> Sight | None:
+        return None
+
+    def set_model(self, name: str | None) -> None:
+        raise NotImplementedError
+
+
+def test_lines_that_were_missed_are_counted() -> None:
+    with Running(run, Busy()) as running:
+        lines = running.join().splitlines()
+    assert [one for one in lines if one.startswith("…")] == ["… 97 more …"] * 2
+    assert sum("look" in one for one in lines) == 9
 
 
 def test_it_ends_with_its_session(session: nbproxy.Session) -> None:
