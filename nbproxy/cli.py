@@ -1,4 +1,4 @@
-"""The command line: ``nbproxy demo``, ``serve``, ``live``.
+"""The command line: ``nbproxy demo``, ``serve``, ``live``, ``report``, ``convert``, ``doctor``.
 
 Laws:
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import json
 import os
 import signal
 import sys
@@ -23,21 +22,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._version import __version__
+from .commands import (
+    Authorities,
+    Credentials,
+    Json,
+    Pinned,
+    Verify,
+    auth_of,
+    console,
+    convert,
+    doctor,
+    print_json,
+    report,
+)
 from .errors import ConfigError, NbproxyError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from .session import Session
 
 _MODEL = (
     "What reranks: none, original, bm25, words, minilm (the packaged all-MiniLM-L6-v2), a folder, a Hugging Face hub "
     "id, a rerank service's URL, or module:attribute."
 )
-_JSON = typer.Option("--json", help="Print JSON and nothing else.")
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The proxy's port; a free one if left out.")]
 Record = Annotated[Path | None, typer.Option(help="Where to record; a new directory of yours if left out.")]
-Json = Annotated[bool, _JSON]
 
 
 def demo(
@@ -64,10 +72,10 @@ def demo(
 
     # What a person reads while it works stays off standard output where a program reads the result there.
     result = run(
-        _console(stderr=as_json, quiet=as_json), model=_demo_model(model), port=port, record=record, limit=limit
+        console(stderr=as_json, quiet=as_json), model=_demo_model(model), port=port, record=record, limit=limit
     )
     if as_json:
-        _print_json(result.as_dict())
+        print_json(result.as_dict())
 
 
 def serve(
@@ -89,17 +97,12 @@ def serve(
     deadline: Annotated[float, typer.Option(help="Seconds a search may wait for the model.")] = 5.0,
     drain: Annotated[float, typer.Option(min=0, help="Seconds that open exchanges have at the end.")] = 5.0,
     timeout: Annotated[float, typer.Option(help="Seconds between bytes from the search engine.")] = 30.0,
-    verify: Annotated[bool, typer.Option(help="Check the search engine's certificate.")] = True,
-    ca: Annotated[Path | None, typer.Option(help="A file of authorities to check it by.")] = None,
+    verify: Verify = True,
+    ca: Authorities = None,
     cert: Annotated[Path | None, typer.Option(help="A client certificate.")] = None,
     key: Annotated[Path | None, typer.Option(help="Its key, if it is not in the same file.")] = None,
-    fingerprint: Annotated[
-        str | None, typer.Option(help="SHA-256 that the certificate, or its CA's, must have.")
-    ] = None,
-    auth: Annotated[
-        str | None,
-        typer.Option(envvar="NBPROXY_AUTH", help="user:password, an API key, or a scheme and credentials."),
-    ] = None,
+    fingerprint: Pinned = None,
+    auth: Credentials = None,
     headers: Annotated[
         list[str] | None, typer.Option("--header", help="'Name: value' on every request upstream; may be repeated.")
     ] = None,
@@ -147,7 +150,7 @@ def serve(
         "ca": ca,
         "cert": (str(cert), str(key)) if cert and key else cert and str(cert),
         "fingerprint": fingerprint,
-        "auth": _auth(auth),
+        "auth": auth_of(auth),
         "headers": dict(map(_field, headers or [])) or None,
         "host_header": host_header,
     }
@@ -158,7 +161,10 @@ def live(
     url: Annotated[str | None, typer.Argument(help="The proxy; your newest one on this machine if left out.")] = None,
     token: Annotated[str | None, typer.Option(help="Its token.", envvar="NBPROXY_TOKEN")] = None,
 ) -> None:
-    """Watch a running proxy: rates, the newest exchanges, the last reranked search. p pauses, q quits.
+    """Watch a running proxy: rates, the newest exchanges, the last reranked search, models and their latency.
+
+    Keys: p pauses, q quits, / filters, the arrows select an exchange, m chooses the model that serves. Where the output
+    is no terminal, each exchange is a line.
 
     [bold]Examples[/bold]
 
@@ -171,7 +177,7 @@ def live(
     attach(url, token)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, serve, live)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, serve, live, report, convert, doctor)
 
 
 # -- putting together
@@ -208,7 +214,15 @@ def _root(
 
       nbproxy demo                          see it work
 
+      nbproxy doctor http://localhost:9200  is your search engine ready for it?
+
       nbproxy serve http://localhost:9200   put it in front of yours
+
+    [bold]Completion[/bold]
+
+      nbproxy --install-completion          Tab completes commands and options
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage.
     """
 
 
@@ -231,29 +245,11 @@ def main() -> None:
 # -- what the commands share
 
 
-def _auth(text: str | None) -> tuple[str, str] | str | None:
-    """``user:password``; what has a space says its scheme itself, what has no colon is an API key."""
-    if text is None or " " in text or ":" not in text:
-        return text
-    user, _, password = text.partition(":")
-    return user, password
-
-
 def _field(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise typer.BadParameter(f"--header is 'Name: value', not {text!r}")
     return name.strip(), value.strip()
-
-
-def _console(**options: Any) -> Console:
-    from rich.console import Console
-
-    return Console(**options)
-
-
-def _print_json(value: Mapping[str, Any]) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def _model(text: str) -> Any:
@@ -285,7 +281,7 @@ def _started(upstream: str, options: Mapping[str, Any], allowed: frozenset[str],
         session = start(upstream, **options)
     session.allowed_hosts = allowed
     if as_json:
-        _print_json(_facts(session))
+        print_json(_facts(session))
     else:
         typer.echo(f'nbproxy: in a notebook: nbproxy.connect("{session.url}") · token in {session.token_file}')
     sys.stdout.flush()

@@ -53,7 +53,7 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
     return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 
 
-def _jsonl(text: str, path: Path, _: str) -> Numbered:
+def json_lines(text: str, path: Path) -> Numbered:
     for number, line in lines(text):
         try:
             row = json.loads(line)
@@ -67,8 +67,8 @@ def _jsonl(text: str, path: Path, _: str) -> Numbered:
 def _json_rows(id_name: str, text_name: str) -> Reader:
     """JSON lines, ``_id`` renamed, and the text under its own name or ``text``."""
 
-    def rows(text: str, path: Path, topic: str) -> Numbered:
-        for number, row in _jsonl(text, path, topic):
+    def rows(text: str, path: Path, _: str) -> Numbered:
+        for number, row in json_lines(text, path):
             key = next((name for name in ("_id", id_name, "id") if row.get(name) not in (None, "")), None)
             body = next((name for name in (text_name, "text") if isinstance(row.get(name), str)), None)
             if key is None or body is None:

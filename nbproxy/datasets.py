@@ -15,13 +15,13 @@ Laws:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from .collection_formats import DOCUMENTS, QUERIES, Row, bad, lines, read, text_of
+from .collection_formats import DOCUMENTS, QUERIES, Row, bad, json_lines, lines, read, text_of
 from .errors import ConfigError
 
 Grades = Mapping[float, float] | Callable[[float], float]
@@ -120,6 +120,22 @@ def load(
     if several:
         asked = asked[asked["query_id"].isin(judged["query_id"])].reset_index(drop=True)
     return Collection(_documents(files["documents"]), asked, judged)
+
+
+def read_qrels(path: str | Path, grades: Grades | None = None) -> pd.DataFrame:
+    """Judgments alone: ``query_id, doc_id, relevance``, from lines as TREC or BEIR have them, or from JSON lines.
+
+    :raises ConfigError: the file cannot be read; the message names the line.
+    """
+    return _qrels(Path(path), grades)
+
+
+def read_queries(path: str | Path, topic: str = "title") -> pd.DataFrame:
+    """Queries alone: ``query_id, query``, in any format that :func:`load` reads.
+
+    :raises ConfigError: the file cannot be read; the message names the line.
+    """
+    return _frame("queries", read(Path(path), QUERIES, topic), Path(path))
 
 
 # -- finding files
@@ -227,8 +243,7 @@ def _qrels(path: Path, grades: Grades | None) -> pd.DataFrame:
     """Three columns (query, document, grade), four as TREC has them, or columns that a first line names."""
     judged: dict[tuple[str, str], float] = {}
     places: tuple[int, int, int] | None = None
-    for number, line in lines(text_of(path)):
-        cells = [cell.strip() for cell in (line.split("\t") if "\t" in line else line.split())]
+    for number, cells in _cells(path):
         if places is None:
             places, is_head = _places(cells, path, number)
             if is_head:
@@ -242,6 +257,19 @@ def _qrels(path: Path, grades: Grades | None) -> pd.DataFrame:
     whole = all(grade.is_integer() for grade in judged.values())
     frame = pd.DataFrame([(*pair, grade) for pair, grade in judged.items()], columns=list(_COLUMNS["qrels"]))
     return frame.astype({"query_id": "str", "doc_id": "str", "relevance": "int64" if whole else "float64"})
+
+
+def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Each line's cells; of JSON lines those that a head would name, behind such a head."""
+    text = text_of(path)
+    if not text.lstrip().startswith("{"):
+        for number, line in lines(text):
+            yield number, [cell.strip() for cell in (line.split("\t") if "\t" in line else line.split())]
+        return
+    yield 1, list(_COLUMNS["qrels"])
+    for number, row in json_lines(text, path):
+        named = {_HEADS.get(name.lower()): str(value) for name, value in row.items()}
+        yield number, [named.get(column, "") for column in _COLUMNS["qrels"]]
 
 
 def _places(cells: list[str], path: Path, number: int) -> tuple[tuple[int, int, int], bool]:

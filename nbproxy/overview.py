@@ -13,7 +13,7 @@ from .ranking import Ranking
 from .recorder import Recorder
 from .rerankers import BaseReranker
 from .settings import Settings
-from .stats import Stats
+from .stats import Stats, percentiles
 
 BUILT_IN = ("original", "bm25", "words")
 
@@ -77,7 +77,8 @@ def _described(model: Any) -> dict[str, Any] | None:
 def _shadow(model: Any) -> dict[str, Any]:
     """How a shadow keeps up: searches that wait for it, that it scored, and that it was spared."""
     tally = model.tally
-    return {**(_described(model) or {}), "waiting": tally.waiting, "scored": tally.scored, "dropped": tally.dropped}
+    counts = {"waiting": tally.waiting, "scored": tally.scored, "dropped": tally.dropped}
+    return {**(_described(model) or {}), **counts, "latency_ms": percentiles(sorted(tally.took))}
 
 
 def _line(exchange: Exchange) -> Line:

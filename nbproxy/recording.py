@@ -132,6 +132,18 @@ class Recorded(ABC):
 
         return interleaved(self._rows(), self._lines(), self._events(), model=model, serving=self._serving())
 
+    def report(self, path: str | Path, qrels: pd.DataFrame | None = None, queries: pd.DataFrame | None = None) -> Path:
+        """Write one self-contained HTML page: traffic, latency, comparisons, errors, and an evaluation where there
+        are judgments (``nbproxy report`` on the command line).
+
+        :param path: the file; :param qrels: and ``queries`` as :meth:`evaluate` takes them.
+        :raises MissingExtra: matplotlib is not installed.
+        :raises ConfigError: the file cannot be written.
+        """
+        from .report import write
+
+        return write(self, path, qrels, queries)
+
     def _events(self) -> Any:
         """Interleaved searches and clicks, as an Arrow table of ``frames.EVENT_COLUMNS``."""
         return frames.schema(frames.EVENT_COLUMNS).empty_table()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import RerankFault
@@ -16,12 +17,16 @@ from .rerankers.turns import called
 
 @dataclass
 class Tally:
-    """What became of the searches that a model was to score as a shadow."""
+    """What became of the searches that a model was to score as a shadow.
+
+    :ivar took: milliseconds, queueing included, of the newest.
+    """
 
     waiting: int = 0
     bytes: int = 0  # of the answers that wait
     scored: int = 0
     dropped: int = 0
+    took: deque[float] = field(default_factory=lambda: deque(maxlen=256))
 
 
 class Scorer:

@@ -8,6 +8,7 @@ exchange's reason is ``deadline``: by that ``systems`` tells it from a shadow's.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -93,6 +94,7 @@ class Shadows:
         return task
 
     async def _record(self, work: _Work, asked: Asked, where: str) -> None:
+        begun = time.perf_counter()
         try:
             scores = await asked.late()
         except RerankFault as fault:
@@ -100,6 +102,7 @@ class Shadows:
             return
         if where != "model":
             work.scorer.tally.scored += 1
+            work.scorer.tally.took.append((time.perf_counter() - begun) * 1e3)
         self._append(work, scores)
 
     def _append(self, work: _Work, scores: Sequence[float]) -> None:

@@ -47,11 +47,12 @@ class Stats:
         """Percentiles (nearest rank), None where nothing was measured."""
         columns = zip(*list(self._times), strict=True) if self._times else ((), (), ())
         return {
-            span: _percentiles(sorted(t for t in times if t is not None))
+            span: percentiles(sorted(t for t in times if t is not None))
             for span, times in zip(_SPANS, columns, strict=True)
         }
 
 
-def _percentiles(times: list[float]) -> dict[str, Any]:
+def percentiles(times: list[float]) -> dict[str, Any]:
+    """``p50, p95, p99`` (nearest rank) of sorted times, None where there are none."""
     last = len(times) - 1
     return {name: round(times[round(q * last)], 3) if times else None for name, q in _PERCENTILES.items()}

@@ -33,7 +33,7 @@ def test_the_version() -> None:
     assert (result.exit_code, result.output) == (0, f"nbproxy {nbproxy.__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["demo", "serve", "live"])
+@pytest.mark.parametrize("command", ["demo", "serve", "live", "report", "convert", "doctor"])
 def test_help_teaches_with_examples(command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
@@ -48,6 +48,9 @@ WRONG = [
     ("serve", "http://localhost:1", "--depth", "many"),
     ("serve", "http://localhost:1", "--record", "x", "--no-record"),
     ("demo", "--limit", "1"),
+    ("report", "."),
+    ("convert", ".", "-o", "x.csv", "--rows", "columns"),
+    ("doctor", "--port", "0"),
 ]
 
 
@@ -64,6 +67,10 @@ FAILED = [
     (("serve", "http://localhost:1", "--allow-host", "http://a"), "is not a host's name"),
     (("live", "http://127.0.0.1:1"), "127.0.0.1:1"),
     (("demo", "--model", "bm25"), "give another one"),
+    (("report", "/no/such/place", "-o", "x.html"), "there is no directory"),
+    (("report", ".", "-o", "x.html", "--qrels", "/no/such/qrels"), "/no/such/qrels"),
+    (("convert", "/no/such/place", "-o", "x.csv"), "there is no directory"),
+    (("doctor", "ftp://x"), "must look like http://"),
 ]
 
 

@@ -21,12 +21,13 @@ LEVELS: dict[int, str] = {
     3: "pipeline batches streams segments memory finishing newest intake recorder systems compare evaluate "
     "interleaving",
     4: "background trust origin dialing pages copies upstream recording replay datasets engine lanes scoring mergers "
-    "options exchange_card",
+    "options exchange_card report report_page report_sections convert",
     5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
-    "overview routes server ports views panel live remote remote_settings report retriever",
-    6: "desk session connected registry",
+    "overview routes server ports views panel live remote remote_settings retriever "
+    "probing keyboard screen live_view",
+    6: "desk session connected registry patient doctor doctor_machine doctor_upstream",
     7: "demo demo_report magics magic_names",
-    8: "cli",
+    8: "commands cli",
 }
 LEVEL = {module: level for level, modules in LEVELS.items() for module in modules.split()}
 TOP = {"__init__", "__main__"}  # the surface and the entry: above everything

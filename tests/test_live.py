@@ -14,92 +14,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from rich.cells import cell_len
 from rich.console import Console
 
 import nbproxy
 from nbproxy import ConfigError, SessionClosed, live, views
 from nbproxy.controls import Sight, Snapshot
-from nbproxy.live import Scene, attach, in_notebook, run, screen
+from nbproxy.live import attach, in_notebook, run
+from nbproxy.live_view import View
+from nbproxy.remote import Remote
 
+from .terminals import Tmux
 from .test_searches import backwards, search
-from .test_views import HOSTILE, line, place
+from .test_views import HOSTILE, line, snapshot
 from .upstreams import TIMEOUT, Json
 
 Start = Callable[..., nbproxy.Session]
 ROOT = Path(__file__).resolve().parents[1]
-STATUS = {
-    "state": "running", "uptime_s": 9.0, "upstream": "http://127.0.0.1:9200", "errors": 0,
-    "model": {"name": "mini", "fingerprint": "x"}, "counts": {"route": {"search": 1200}},
-    "latency_ms": {name: {"p50": 1.0, "p95": 2.0} for name in ("upstream", "rerank", "total")},
-    "recording": {"path": None, "exchanges": 1200, "bytes": 5_000_000, "dropped": 0},
-}  # fmt: skip
-
-
-def scene(lines: int = 60, places: int = 50, text: str = "red shoes", errors: int = 0, **more: Any) -> Scene:
-    ranks = [*range(2, places + 1), 1]
-    known = [place(n + 1, rank, text=f"{text} {n}", doc_id=text) for n, rank in enumerate(ranks)]
-    snapshot = Snapshot(
-        status={**STATUS, "upstream": text, "model": {"name": text, "fingerprint": "x"}},
-        lines=tuple(line(exchange_id=str(n), query=text, model=text) for n in range(lines)),
-        last=Sight(exchange_id="0", query=text, model=text, places=tuple(known)) if places else None,
-        models=("none", text),
-        errors=(f"model: {text}",) * errors,
-    )
-    return Scene(snapshot, "http://127.0.0.1:9999", text, rate=12.34, now=4.0, **more)
-
-
-def drawn(scene: Scene, width: int, height: int) -> list[str]:
-    """The lines that a terminal of this size shows; nothing but text and colours may have been sent."""
-    file = io.StringIO()
-    console = Console(
-        width=width, height=height, file=file, force_terminal=True, color_system="truecolor", legacy_windows=False
-    )
-    console.print(screen(scene, width, height))
-    text = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
-    return text.removesuffix("\n").split("\n")
-
-
-@pytest.mark.parametrize("size", [(80, 24), (200, 60), (120, 40), (40, 12), (20, 5)], ids=str)
-@pytest.mark.parametrize(
-    "what", [{}, {"lines": 0}, {"places": 0}, {"lines": 0, "places": 0}, {"errors": 5}, {"places": 1}], ids=str
-)
-@pytest.mark.parametrize(
-    "text", ["red shoes", HOSTILE, "寿司" * 60, "[red]" * 30], ids=["plain", "hostile", "wide", "markup"]
-)
-def test_a_screen_fills_the_terminal_and_no_more(size: tuple[int, int], what: dict[str, int], text: str) -> None:
-    width, height = size
-    lines = drawn(scene(text=text, **what), width, height)
-    assert len(lines) == height
-    assert max(map(cell_len, lines)) <= width
-    assert height < 12 or lines[-1] == "p pause · q quit"
-
-
-def test_a_screen_of_80_by_24() -> None:
-    lines = drawn(scene(lines=2, places=9, errors=1), 80, 24)
-    assert lines[0].startswith("nbproxy red shoes ● running · http://127.0.0.1:9999 → red shoes")
-    assert lines[1] == "model red shoes (others: none)"
-    assert lines[2] == "1,200 requests, 12.3/s · 1,200 recorded in memory, 5.0 MB · 0 errors"
-    assert lines[3] == "p50/p95 in ms: total 1.0/2.0 · upstream 1.0/2.0 · rerank 1.0/2.0"
-    assert lines[4] == "newest exchanges " + "─" * 63
-    assert lines[6].split() == ["3", "s", "200", "12.3", "reranked", "by", "red", "shoes", "red", "shoes"]
-    assert lines[8].startswith("“red shoes”, reranked by red shoes ─")
-    assert re.fullmatch(r" +1 red shoes · red shoes 0 +▲8 red shoes · red shoes 8 +0\.500", lines[10])
-    assert re.fullmatch(r" +2 red shoes · red shoes 1 +▼1 red shoes · red shoes 0 +0\.500", lines[11])
-    assert lines[-2:] == ["⚠ model: red shoes", "p pause · q quit"]
-
-
-def test_pausing_and_trouble_are_told() -> None:
-    assert "PAUSED" in drawn(scene(paused=True), 80, 24)[0]
-    assert "⚠ nothing answers" in drawn(scene(trouble="nothing answers"), 80, 24)[-2]
-
-
-def test_markup_is_text() -> None:
-    assert any("[red]" in shown for shown in drawn(scene(text="[red]x[/red]"), 80, 24))
 
 
 # -- a real terminal
@@ -166,20 +99,19 @@ class Terminal:
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
     with Terminal(PROGRAM) as terminal:
-        assert "\x1b[?1049h" in terminal.until("p pause · q quit")
+        screen = terminal.until("p pause · q quit")
+        assert "\x1b[?1049h" in screen
+        assert "evil shoes" in re.sub(r"\x1b\[[0-9;]*[mH]", "", screen)
+        assert not re.search(r"\x1b\]|owned", screen)
         yield terminal
 
 
 def test_keys_pause_and_quit(terminal: Terminal) -> None:
-    screen = terminal.until("p pause · q quit")
-    assert "evil shoes" in re.sub(r"\x1b\[[0-9;]*m", "", screen)
-    assert not re.search(r"\x1b\[2J|\x1b\]|owned", screen)
     terminal.type(b"x?")
     terminal.type(b"p")
     terminal.until("PAUSED")
     terminal.type(b"P")
-    terminal.until("p pause · q quit")
-    assert "PAUSED" not in terminal.until("p pause · q quit")
+    terminal.until("running")
     terminal.type(b"q")
     end = terminal.until("left with running")
     assert end.index("\x1b[?1049l") < end.index("left with")
@@ -197,6 +129,91 @@ def test_it_ends_cleanly(terminal: Terminal, how: str) -> None:
     assert {"\x1b[?1049l", "\x1b[?25h"} <= set(re.findall(r"\x1b\[\?[0-9]+[hl]", end))
     assert "Traceback" not in end
     assert terminal.close() == 0
+
+
+# -- the command beside a proxy, in tmux
+
+SIZES = [(80, 24), (120, 40), (200, 60)]
+
+
+@pytest.fixture(params=SIZES, ids=lambda size: "x".join(map(str, size)))
+def beside(request: pytest.FixtureRequest, start: Start, json_upstream: Json, tmp_path: Path) -> Iterator[Beside]:
+    """`nbproxy live` in a terminal beside a proxy that has had a few exchanges."""
+    session = start(json_upstream.url, model=backwards)
+    session.models["upside"] = backwards
+    search(session, {"query": {"match": {"title": HOSTILE.replace("\ud800", "")}}})
+    search(session, path=b"/books/_doc/1")
+    command = f"echo before; {sys.executable} -m nbproxy live {session.url}"
+    with Tmux(command, *request.param, folder=tmp_path) as tmux:
+        tmux.until(lambda shown: shown[-1].startswith("p pause · q quit"))
+        yield Beside(session, tmux)
+
+
+class Beside(NamedTuple):
+    session: nbproxy.Session
+    tmux: Tmux
+
+
+def test_it_is_clean_at_every_size(beside: Beside) -> None:
+    session, tmux = beside
+    shown = tmux.lines()
+    assert len(shown) == tmux.height
+    assert shown[0].startswith(f"nbproxy {views.plain(session.name, 40)} ● running · ")
+    assert shown[1].startswith("model backwards")
+    assert shown[2].startswith("2 requests, ")
+    assert any(re.search("reranked by backwards +<script>alert", one) for one in shown)
+    assert any(re.search("passed on +POST /books/_doc/1", one) for one in shown)
+    assert any(re.fullmatch(r" +1 0 · document 0 +▲\d+ \d+ · document \d+ +[0-9.]+", one) for one in shown)
+    assert not any("owned" in one or "\u202e" in one or "before" in one for one in shown)
+    assert any(one.startswith("models ─") for one in shown) == (tmux.height >= 32)
+
+
+def test_keys_do_what_the_last_line_says(beside: Beside) -> None:
+    session, tmux = beside
+    tmux.press("p")
+    tmux.until(lambda shown: "PAUSED" in shown[0])
+    search(session, {"query": {"match": {"title": "blue boots"}}})
+    tmux.press("x")
+    assert not any("blue boots" in one for one in tmux.lines())
+    tmux.press("p")
+    tmux.until(lambda shown: any("blue boots" in one for one in shown))
+
+    tmux.press("/", "_doc", "Enter")
+    shown = tmux.until(lambda shown: any("filtered by “_doc”" in one for one in shown))
+    assert sum("passed on" in one or "reranked by" in one for one in shown[5:]) >= 1
+    assert not any(re.search("reranked by backwards +blue", one) for one in shown)
+    tmux.press("Down")
+    tmux.until(lambda shown: any(one.startswith("▸") and "_doc/1" in one for one in shown))
+    assert any(re.search("in all: upstream [0-9.]+, reranking –", one) for one in tmux.lines())
+    tmux.press("Escape")
+    tmux.until(lambda shown: "PAUSED" not in shown[0])
+    tmux.press("Escape")
+    tmux.until(lambda shown: not any("filtered" in one for one in shown))
+
+    tmux.press("m")
+    tmux.until(lambda shown: "▸ backwards  (serving)" in shown)
+    names = session.snapshot().models
+    for name in reversed(names[names.index("upside") : names.index("backwards")]):
+        tmux.press("Up")
+        tmux.until(lambda shown, name=name: f"▸ {name}" in shown)
+    tmux.press("Enter")
+    tmux.until(lambda shown: shown[1].startswith("model upside"))
+    assert session.model is not None
+    assert session.model.name == "upside"
+
+    tmux.press("q")
+    tmux.until(lambda shown: shown[:2] == ["before", "left with 0"])
+
+
+def test_another_size_is_drawn_anew(beside: Beside) -> None:
+    _, tmux = beside
+    tmux.resize(100, 30)
+
+    def whole(shown: list[str]) -> bool:
+        heads = [sum(one.startswith(name) for one in shown) for name in ("nbproxy ", "newest exchanges", "p pause")]
+        return heads == [1, 1, 1] and shown[-1].startswith("p pause")
+
+    assert len(tmux.until(whole)) == 30
 
 
 # -- plain lines
@@ -263,6 +280,34 @@ def test_without_a_terminal_each_exchange_is_a_line(session: nbproxy.Session) ->
     assert "\x1b" not in "".join(lines)
 
 
+class Busy:
+    """Controls of a proxy that has had more between two looks than a snapshot lists."""
+
+    url, name = "http://127.0.0.1:9", "default"
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def snapshot(self, lines: int = 50) -> Snapshot:
+        self.looks += 1
+        seen = tuple(line(exchange_id=f"{self.looks}-{n}", query=f"look {self.looks}") for n in range(3))
+        status = {"state": "running" if self.looks < 3 else "stopped"}
+        return snapshot(float(self.looks), search=100 * self.looks, status=status, lines=seen)
+
+    def sight(self, exchange_id: str) -> Sight | None:
+        return None
+
+    def set_model(self, name: str | None) -> None:
+        raise NotImplementedError
+
+
+def test_lines_that_were_missed_are_counted() -> None:
+    with Running(run, Busy()) as running:
+        lines = running.join().splitlines()
+    assert [one for one in lines if one.startswith("…")] == ["… 97 more …"] * 2
+    assert sum("look" in one for one in lines) == 9
+
+
 def test_it_ends_with_its_session(session: nbproxy.Session) -> None:
     with Running(run, session) as running:
         running.paper.until("running")
@@ -315,7 +360,7 @@ def test_a_terminal_that_cannot_write_a_sign_gets_a_question_mark(session: nbpro
 
 def test_full_screen_outlives_a_proxy_that_is_gone_for_a_while(start: Start, json_upstream: Json) -> None:
     session = start(json_upstream.url)
-    view = live._View(live.Remote(session.url), session.snapshot())
+    view = View(Remote(session.url), session.snapshot())
     session.stop()
     view.look()
     assert view.trouble.startswith("nothing answers")
