@@ -19,7 +19,7 @@ LEVELS: dict[int, str] = {
     1: "collection_formats heads wire content exchange controls clicks interleave",
     2: "dialects rerankers redact ubi plots drafts frames orderings measures tables runs stats",
     3: "pipeline batches streams segments memory finishing newest recorder systems compare evaluate interleaving",
-    4: "background trust origin dialing pages copies upstream recording replay datasets engine scoring mergers options",
+    4: "background trust origin dialing pages listing copies upstream recording replay datasets engine scoring mergers options",
     5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
     "overview routes server ports views panel live remote remote_settings report retriever",
     6: "desk session connected registry",
