@@ -26,6 +26,12 @@ _SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
 }
+_KERNEL = (
+    "const shown = window.jupyterapp && window.jupyterapp.shell.currentWidget;"
+    "const kernel = shown && shown.sessionContext && shown.sessionContext.session && "
+    "shown.sessionContext.session.kernel;"
+)
+_ALL_RUN = "shown.content.widgets.every(c => c.model.type != 'code' || c.model.executionCount !== null)"
 
 
 def missing() -> str:
@@ -44,10 +50,16 @@ def jupyterlab(home: Path) -> Iterator[str]:
         file.write_text(json.dumps(values))
     (home / "notebooks").mkdir(exist_ok=True)
     places = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    environment = {**os.environ, **places, "JUPYTERLAB_SETTINGS_DIR": str(settings), "IPYTHONDIR": str(home / "ipython"),
-                   "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # fmt: skip
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0",
-               "--ServerApp.port_retries=0", "--expose-app-in-browser", f"--ServerApp.root_dir={home / 'notebooks'}"]  # fmt: skip
+    environment = {
+        **os.environ,
+        **places,
+        "JUPYTERLAB_SETTINGS_DIR": str(settings),
+        "IPYTHONDIR": str(home / "ipython"),
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+    }
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0"]
+    command += ["--expose-app-in-browser", f"--ServerApp.root_dir={home / 'notebooks'}"]
     log = (home / "jupyterlab.log").open("w+")
     server = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=log, text=True)
     assert server.stderr is not None
@@ -105,21 +117,20 @@ class Page:
         with contextlib.suppress(Exception):  # nothing is to ask whether to leave the page
             self.driver.execute_script("window.onbeforeunload = null")
         self.driver.get(f"{address}/tree/{name}?reset&{query}")
-        self.until(lambda: self.script(
-            "const w = window.jupyterapp && window.jupyterapp.shell.currentWidget; if (!w || !w.sessionContext) return false;"
-            "const k = w.sessionContext.session && w.sessionContext.session.kernel; return !!k && k.status == 'idle'"))  # fmt: skip
+        self.until(lambda: self.script(f"{_KERNEL} return !!kernel && kernel.status == 'idle'"))
 
     def run_all(self) -> None:
         """Run every cell, and wait until the last one is done; a cell that fails is an error here."""
         self.driver.execute_async_script(
-            f"{_SLOW}const done = arguments[0];"
+            "const done = arguments[0];"
             "window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => done(true), e => done(String(e)))"
         )
-        self.until(lambda: self.script(
-            "return [...window.jupyterapp.shell.currentWidget.content.widgets].every(c => c.model.type != 'code' || "
-            "c.model.executionCount !== null) && window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status == 'idle'"))  # fmt: skip
-        failed = self.driver.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output[data-mime-type*='error']")
+        self.until(lambda: self._failed() or self.script(f"{_KERNEL} return {_ALL_RUN} && kernel.status == 'idle'"))
+        failed = self._failed()
         assert not failed, failed[0].text
+
+    def _failed(self) -> list[Any]:
+        return self.all(".jp-OutputArea-output[data-mime-type*='error']")
 
     def script(self, code: str, *arguments: Any) -> Any:
         return self.driver.execute_script(code, *arguments)
@@ -167,13 +178,8 @@ class Page:
 
     def theme(self, name: str) -> None:
         self.driver.execute_async_script(
-            f"{_SLOW}const done = arguments[1];"
+            "const done = arguments[1];"
             "window.jupyterapp.commands.execute('apputils:change-theme', {theme: arguments[0]}).then(() => done(true))",
             name,
         )
-        dark = str("Dark" in name).lower()
         self.until(lambda: self.script("return document.body.dataset.jpThemeLight") == str("Dark" not in name).lower())
-        del dark
-
-
-_SLOW = ""

@@ -19,7 +19,8 @@ LEVELS: dict[int, str] = {
     1: "collection_formats heads wire content exchange controls clicks interleave",
     2: "dialects rerankers redact ubi plots drafts frames orderings measures tables runs stats",
     3: "pipeline batches streams segments memory finishing newest recorder systems compare evaluate interleaving",
-    4: "background trust origin dialing pages listing copies upstream recording replay datasets engine scoring mergers options",
+    4: "background trust origin dialing pages listing copies upstream recording replay datasets engine scoring mergers "
+    "options",
     5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
     "overview routes server ports views panel live remote remote_settings report retriever",
     6: "desk session connected registry",
@@ -93,7 +94,7 @@ def test_only_wire_knows_httptools() -> None:
 
 def test_every_test_mirrors_a_module() -> None:
     whole = "layers exports household clients pysolr search_apis typesense traffic readme notebooks grammar left_alone"
-    whole += " ubi_searches"
+    whole += " ubi_searches browser"
     hostile = "smuggling hostile_upstream chaos stopping limits endless open_proxy"
     beside = {*whole.split(), *hostile.split()}
     root = Path(__file__).parent

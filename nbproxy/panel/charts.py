@@ -54,36 +54,24 @@ def _line(points: Sequence[tuple[float, float]], colour: str, width: float, dash
     return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width:g}"{dashed}/>'
 
 
-def slopes(moves: Sequence[tuple[int | None, int | None]], row: int, width: int = 90) -> str:
-    """The lines between two lists whose rows are ``row`` pixels high.
+def slopes(moves: Sequence[tuple[int, int]], rows: int, row: int, width: int = 90) -> str:
+    """The lines between two lists of ``rows`` rows, each ``row`` pixels high.
 
-    :param moves: for each hit its row on the left and on the right, from 0; None: it is not shown on that side.
+    :param moves: for each hit its row on the left and on the right, from 0; what lies outside is cut off.
     """
-    rows = max((place + 1 for move in moves for place in move if place is not None), default=0)
-    body = "".join(_slope(left, right, row, width) for left, right in moves)
-    risen = sum(1 for left, right in moves if left is not None and right is not None and right < left)
-    return svg(width, rows * row, f"{risen} of {len(moves)} hits rose", body, style="display:block")
+    body = "".join(_slope(left, right, row, width) for left, right in sorted(moves, key=lambda move: move[1] < move[0]))
+    risen = sum(1 for left, right in moves if right < left)
+    return svg(width, rows * row, f"{risen} of the {len(moves)} hits rose", body, style="display:block;overflow:hidden")
 
 
-def _slope(left: int | None, right: int | None, row: int, width: int) -> str:
-    """Up: whole and thick; down: dashed; unmoved: faint. What leaves or comes ends in the middle."""
-    if left is None and right is None:
-        return ""
-    y = [None if place is None else (place + 0.5) * row for place in (left, right)]
-    start, end = y[0], y[1]
-    if start is None or end is None:
-        known = start if start is not None else end
-        x = (0, width * 0.3) if end is None else (width * 0.7, width)
-        path = f"M{x[0]:g} {known:g}L{x[1]:g} {known:g}"
-        return f'<path d="{path}" stroke="currentColor" stroke-dasharray="1 3" opacity=".6"/>'
+def _slope(left: int, right: int, row: int, width: int) -> str:
+    """Up: whole and thick; down: dashed; unmoved: faint."""
+    start, end, middle = (left + 0.5) * row, (right + 0.5) * row, width / 2
+    if start == end:
+        return f'<path d="M0 {start:g}H{width:g}" stroke="currentColor" opacity=".4"/>'
     kind, stroke = ("up", 'stroke-width="2"') if end < start else ("down", 'stroke-width="1.5" stroke-dasharray="5 3"')
-    colour = ink(kind) if end != start else "currentColor"
-    stroke = stroke if end != start else 'stroke-width="1" opacity=".5"'
-    middle = width / 2
-    return (
-        f'<path d="M0 {start:g}C{middle:g} {start:g} {middle:g} {end:g} {width:g} {end:g}" fill="none" '
-        f'stroke="{colour}" {stroke}/>'
-    )
+    path = f"M0 {start:g}C{middle:g} {start:g} {middle:g} {end:g} {width:g} {end:g}"
+    return f'<path d="{path}" fill="none" stroke="{ink(kind)}" {stroke}/>'
 
 
 def timing(parts: Sequence[tuple[str, float]], total: float, width: int = 420) -> str:

@@ -24,7 +24,7 @@ def side_by_side(sight: Sight | None, nothing: str = "no reranked search yet") -
         return f'<div style="{FONT};{COLOUR};padding:8px 0"><i>{views.escaped(nothing)}</i></div>'
     pairs = views.pairs(sight, RANKS)
     words = query_words(sight.query)
-    chart = slopes(_moves(pairs), ROW)
+    chart = slopes(_moves(pairs), len(pairs), ROW)
     rows = "".join(_row(n, pair, words, chart, len(pairs)) for n, pair in enumerate(pairs))
     caption = f"{html.escape(entitled(sight))} · {_summary(sight)}"
     heads = "".join(
@@ -59,11 +59,16 @@ def _summary(sight: Sight) -> str:
     return f"{len(sight.places)} hits, {risen} up, {fallen} down"
 
 
-def _moves(pairs: Sequence[views.Pair]) -> list[tuple[int | None, int | None]]:
-    """Each hit's rows on both sides; one that both sides show once."""
-    left = {id(pair.before): n for n, pair in enumerate(pairs) if pair.before is not None}
-    right = {id(pair.after): n for n, pair in enumerate(pairs) if pair.after is not None}
-    return [(left.get(one), right.get(one)) for one in dict.fromkeys([*left, *right])]
+def _moves(pairs: Sequence[views.Pair]) -> list[tuple[int, int]]:
+    """Each hit's rows on both sides, once; below the last row where its rank is not shown."""
+    at = {pair.rank: n for n, pair in enumerate(pairs)}
+    shown = {id(place): place for pair in pairs for place in (pair.before, pair.after) if place is not None}
+    last = max(at, default=0)
+
+    def row(rank: int) -> int:
+        return at.get(rank, len(pairs) + 1 if rank > last else -2)
+
+    return [(row(place.original_rank), row(place.rank)) for place in shown.values()]
 
 
 def _row(n: int, pair: views.Pair, words: Sequence[str], chart: str, rows: int) -> str:

@@ -12,7 +12,7 @@ from .markup import COLOUR, FAINT, FONT, RULE, ink
 
 ROWS = 12  # on one page
 HEIGHT = 26  # pixels of a row
-_COLUMNS = (("", "left", 20), ("UTC", "left", 74), ("status", "right", 56), ("ms", "right", 66),
+_COLUMNS = (("", "left", 20), ("UTC", "left", 74), ("status", "right", 66), ("ms", "right", 66),
             ("route", "left", 64), ("outcome", "left", 210), ("asked", "left", None))  # fmt: skip
 ANY = "any"
 Key = tuple[str, int | None]

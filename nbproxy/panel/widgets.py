@@ -28,6 +28,7 @@ _STYLE = """<style>
 .nbproxy-panel table {color:inherit}
 </style>"""
 _AUTO = {"width": "auto"}
+_SHORT = {"width": "auto", "max_width": "220px"}
 
 
 class Box(ipywidgets.VBox):  # type: ignore[misc] # ipywidgets has no types
@@ -54,7 +55,7 @@ class Widgets:
         self._filters()
         self._table()
         self._below()
-        self.style = ipywidgets.HTML(_STYLE, layout={"height": "0px", "margin": "0", "overflow": "hidden"})
+        self.style = ipywidgets.HTML(_STYLE, layout={"display": "none"})
         self.address, self.header = ipywidgets.HTML(), ipywidgets.HTML()
         bar = _row(self.model, self.depth, self.shadow_label, self.shadows)
         page = _row(self.newest, self.newer, self.older, *self.filters.values())
@@ -81,7 +82,7 @@ class Widgets:
         )
         self.shadow_label = ipywidgets.Label("Shadows")
         self.toggles = tuple(
-            ipywidgets.ToggleButton(description="", tooltip="scores each search after its answer", layout=_AUTO)
+            ipywidgets.ToggleButton(description="", tooltip="scores each search after its answer", layout=_SHORT)
             for _ in range(SHADOWS)
         )
         self.shadows = ipywidgets.HBox((), layout={"flex_flow": "row wrap"})
@@ -154,7 +155,7 @@ class Widgets:
             tooltip="whose order is shown: what was served, a shadow's, a replay's",
             style={"description_width": "initial"},
         )
-        self.detail = ipywidgets.HTML(layout={"width": "100%"})
+        self.detail = ipywidgets.HTML(layout={"overflow": "hidden"})
 
     def controls(self) -> Sequence[Any]:
         """All that can be pressed, chosen or written into."""

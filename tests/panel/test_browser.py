@@ -68,7 +68,8 @@ def test_the_quickstart_and_a_swap_by_the_dropdown(lab: str, home: Path, page: P
     page.picture("panel-swapped")
 
 
-CELLS = """
+CELLS = (
+    """
 import sys, threading
 import nbproxy
 from tests.upstreams import Json
@@ -76,7 +77,8 @@ from tests.test_searches import search, backwards
 EVIL = "<img src=x onerror=window.pwned=1><script>window.pwned=2</script></td></svg><svg onload=window.pwned=3>"
 upstream = Json()
 def answer(method, path, headers, body):
-    hits = [{"_index": EVIL, "_id": EVIL + str(n), "_score": 1.0, "_source": {"title": EVIL + " evil word"}} for n in range(20)]
+    known = {"_index": EVIL, "_score": 1.0, "_source": {"title": EVIL + " evil word"}}
+    hits = [{"_id": EVIL + str(n), **known} for n in range(20)]
     return 200, {"hits": {"total": {"value": 20, "relation": "eq"}, "hits": hits}}
 upstream.answer = answer
 session = nbproxy.start(upstream.url, model=backwards, record=False, name=EVIL)
@@ -85,7 +87,9 @@ session.shadow[EVIL] = "bm25"
 for n in range(20):
     search(session, {"query": {"match": {"title": f"{EVIL} evil {n}"}}})
 session.flush()
-""", "session.panel()"
+""",
+    "session.panel()",
+)
 
 
 def test_documents_that_mean_ill_are_only_shown(lab: str, home: Path, page: Page) -> None:
@@ -119,8 +123,8 @@ def test_it_can_be_used_with_the_keyboard_and_in_the_dark(lab: str, home: Path, 
     page.button("Side by side").click()
     page.says("“")
     page.picture("panel-dark")
-    unnamed = page.script(
-        "return [...arguments[0].querySelectorAll('button,select,input')].filter(e => !(e.innerText || e.title || "
-        "e.getAttribute('aria-label') || (e.labels && e.labels.length))).map(e => e.outerHTML)", page.panel)  # fmt: skip
+    named = "e.innerText || e.title || e.getAttribute('aria-label') || (e.labels && e.labels.length)"
+    found = f"[...arguments[0].querySelectorAll('button,select,input')].filter(e => !({named}))"
+    unnamed = page.script(f"return {found}.map(e => e.outerHTML)", page.panel)
     assert unnamed == []
     page.theme("JupyterLab Light")
