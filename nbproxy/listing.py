@@ -99,7 +99,7 @@ def _mask(table: Any, asking: Asking) -> Any:
 
 
 def _of_status(column: Any, wanted: str) -> Any:
-    if wanted[:1].isdigit() and wanted[1:] == "xx":
+    if wanted[:1].isdecimal() and wanted[1:] == "xx":
         return pc.equal(pc.divide(column, 100), int(wanted[0]))
     return pc.equal(column, int(wanted) if wanted.isdecimal() and len(wanted) < 6 else -1)
 

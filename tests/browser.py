@@ -121,10 +121,7 @@ class Page:
 
     def run_all(self) -> None:
         """Run every cell, and wait until the last one is done; a cell that fails is an error here."""
-        self.driver.execute_async_script(
-            "const done = arguments[0];"
-            "window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => done(true), e => done(String(e)))"
-        )
+        self.script("window.jupyterapp.commands.execute('notebook:run-all-cells')")
         self.until(lambda: self._failed() or self.script(f"{_KERNEL} return {_ALL_RUN} && kernel.status == 'idle'"))
         failed = self._failed()
         assert not failed, failed[0].text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,13 +30,18 @@ class Pulse:
     _errors: int | None = None
 
     def add(self, snapshot: Snapshot) -> None:
-        """One look more."""
+        """One look more. While nothing comes the lines stand still, so that nothing has to be sent."""
         status = snapshot.status
         self.per_second = self.meter.add(snapshot)
+        self._note_errors(status)
+        if self.per_second == 0 and self.rates and self.rates[-1] == 0:
+            return
         self.rates.append(self.per_second)
         spans = status.get("latency_ms", {})
         self.upstream.append(spans.get("upstream", {}).get("p95"))
         self.rerank.append(spans.get("rerank", {}).get("p95"))
+
+    def _note_errors(self, status: Mapping[str, Any]) -> None:
         errors = int(status.get("errors", 0))
         if self._errors is not None and errors > self._errors:
             self.failed_at = float(status.get("uptime_s", 0))

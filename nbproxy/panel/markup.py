@@ -38,7 +38,7 @@ def mixed(colour: str) -> str:
 
 def region(label: str, parts: Iterable[str]) -> str:
     """A landmark that a screen reader can go to."""
-    title = html.escape(label)
+    title = views.escaped(label)
     return f'<div role="region" aria-label="{title}" style="{FONT};{COLOUR}">{"".join(parts)}</div>'
 
 
