@@ -1,4 +1,4 @@
-"""What a view asks of a recording: a page of its exchanges, and every order of one search.
+"""What a view asks of a recording: a page of its exchanges, one of them whole, every order of one search.
 
 Laws: a page is found by walking the columns in slices from where it begins, and stops as soon as it is full, so that
 the newest of a million rows cost as much as the newest of a hundred; no bodies are read for it. Nothing here changes
@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .controls import Asking, Line, Listed, Place, Sight
-from .frames import FRAME_COLUMNS, HITS_COLUMNS, conform
+from .frames import FRAME_COLUMNS, conform
 from .pages import Pages, Run
-from .segments import HITS, ROWS
+from .segments import HITS, ROWS, Kind
 
 SLICE_ROWS = 8192
 MOST = 1000
@@ -113,7 +113,7 @@ def _lines(rows: list[Any]) -> tuple[Line, ...]:
     return tuple(Line(**{**row, "reranked": bool(row["reranked"])}) for row in micros.to_pylist())
 
 
-# -- the orders of one search
+# -- one exchange
 
 
 def sights(pages: Pages, exchange_id: str, part: int | None = None) -> tuple[Sight, ...]:
@@ -129,15 +129,26 @@ def sights(pages: Pages, exchange_id: str, part: int | None = None) -> tuple[Sig
 
 def _hits_of(pages: Pages, exchange_id: str) -> list[dict[str, Any]]:
     """The rows of ``hits`` that belong to one exchange."""
-    ids = {"exchange_id": HITS_COLUMNS["exchange_id"]}
-    runs = [run for run in pages.runs(HITS, ("exchange_id",)) if _may_hold(run, exchange_id)]
+    return _rows_of(pages, HITS, sorted(_numbers_of(pages, HITS, exchange_id)))
+
+
+def _numbers_of(pages: Pages, kind: Kind, exchange_id: str) -> list[int]:
+    """The numbers of an exchange's rows, the newest first."""
+    ids = {"exchange_id": kind.columns["exchange_id"]}
+    runs = [run for run in pages.runs(kind, ("exchange_id",)) if _may_hold(run, exchange_id)]
     numbers: list[int] = []
     for at, table in _backwards(runs, runs[-1].end if runs else 0, ids):
         column = table["exchange_id"]
-        numbers += [at + int(n) for n in np.flatnonzero(np.asarray(pc.equal(column, exchange_id)))]
+        numbers += [at + int(n) for n in np.flatnonzero(np.asarray(pc.equal(column, exchange_id)))[::-1]]
         if len(column) and (pc.max(column).as_py() or "") < exchange_id:
             break  # all here is older, and so is what stands before
-    return _rows_of(pages, sorted(numbers))
+    return numbers
+
+
+def row(pages: Pages, exchange_id: str, part: int | None = None) -> dict[str, Any] | None:
+    """One row of the frame, bodies included; None: it is not recorded. Of the others only the ids are looked at."""
+    found = _rows_of(pages, ROWS, sorted(_numbers_of(pages, ROWS, exchange_id)))
+    return next((one for one in found if one["part"] == part), None)
 
 
 def _may_hold(run: Run, exchange_id: str) -> bool:
@@ -155,16 +166,16 @@ def _millis(exchange_id: str | None) -> int:
         return 0
 
 
-def _rows_of(pages: Pages, numbers: list[int]) -> list[dict[str, Any]]:
+def _rows_of(pages: Pages, kind: Kind, numbers: list[int]) -> list[dict[str, Any]]:
     """Whole rows by their numbers (sorted), texts included."""
     found: list[dict[str, Any]] = []
     wanted = set(numbers)
-    for run in pages.runs(HITS, tuple(HITS_COLUMNS)) if numbers else ():
+    for run in pages.runs(kind, tuple(kind.columns)) if numbers else ():
         while wanted and run.begin <= min(wanted) < run.end:
             begin = min(wanted)
             piece = next(iter(run.pieces(begin - run.begin)))
             there = sorted(number for number in wanted if number < begin + piece.num_rows)
-            found += conform(piece.take([number - begin for number in there]), HITS_COLUMNS).to_pylist()
+            found += conform(piece.take([number - begin for number in there]), kind.columns).to_pylist()
             wanted -= set(there)
     return found
 

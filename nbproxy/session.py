@@ -25,7 +25,7 @@ from .controls import Asking, Listed, Sight, Snapshot, State
 from .desk import SessionDesk
 from .dialects import find
 from .errors import ConfigError, SessionClosed
-from .listing import listed, sights
+from .listing import listed, row, sights
 from .live_settings import LiveSettings
 from .mergers import Merger
 from .models import load, merges
@@ -291,7 +291,7 @@ class Session(LiveSettings, Recorded):
     def _row(self, exchange_id: str, part: int | None) -> Mapping[str, Any] | None:
         self._barrier()
         self._recorder.flush()
-        return self._recorder.row(exchange_id, part)
+        return row(self.pages, exchange_id, part)
 
     @property
     def errors(self) -> list[ErrorNote]:

@@ -65,7 +65,7 @@ class Looking:
         self.chosen: Key | None = None  # None: follow the newest reranked search
         self.order = ""  # whose order; "": the first there is
         self.row: Mapping[str, Any] | None = None
-        self.wants_row = False
+        self.view = "Side by side"
         self._asking: Asking | None = traffic.filters({})  # None: the page is as it is wanted
         self._filter = traffic.filters({})
         self._following = True
@@ -119,9 +119,15 @@ class Looking:
         self.depth = self._session.depth
         self.pulse.add(self.snapshot)
         self._read_page()
-        self._read_sights()
-        self._read_row()
+        self.read_chosen()
         self.trouble = ""
+
+    def read_chosen(self) -> None:
+        """What the view that is open needs of the chosen exchange, or of the newest."""
+        if self.view == "Exchange":
+            self._read_row()
+        elif self.view == "Side by side":
+            self._read_sights()
 
     def _read_page(self) -> None:
         count = views.requests(self.snapshot)
@@ -152,7 +158,7 @@ class Looking:
     def _read_row(self) -> None:
         newest = next(iter(self.page.lines), None)
         wanted = self.chosen or (traffic.key(newest) if newest else None)
-        if self.wants_row and wanted != self._row_of:
+        if wanted != self._row_of:
             self.row = None if wanted is None else self._session.row(*wanted)
             self._row_of = wanted
 

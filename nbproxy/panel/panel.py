@@ -67,7 +67,8 @@ class Panel:
         self._parts: dict[Callable[[], bool], int] = {part: next(self._turn) for part in parts}
         self._look()
         for part in self._parts:
-            part()
+            while part():
+                pass
         self._thread = threading.Thread(target=self._refresh, name="nbproxy-panel", daemon=True)
         self._listen()
         self._thread.start()
@@ -116,7 +117,7 @@ class Panel:
         self._looking.order = ""
 
     def _choose_view(self, name: str) -> None:
-        self._view, self._looking.wants_row = name, name == "Exchange"
+        self._view = self._looking.view = name
 
     def _choose_model(self, name: str | None) -> None:
         if name is not None:
@@ -182,8 +183,17 @@ class Panel:
             self._wake.clear()
             if not self._closed.is_set():
                 with contextlib.suppress(Exception):  # the kernel may be going away; nothing ends this thread
+                    if woken:
+                        self._answer()
                     self._look()
                     quiet = 0 if self._show(len(self._parts) if woken else 1) or woken else quiet + 1
+
+    def _answer(self) -> None:
+        """What was clicked, before anything else is looked at."""
+        with contextlib.suppress(NbproxyError, OSError):  # the look that follows says what is wrong
+            self._looking.read_chosen()
+            if self._affordable() and self._detail():
+                self._spent.append(time.monotonic())
 
     def _look(self) -> None:
         try:
