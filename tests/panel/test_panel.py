@@ -329,6 +329,13 @@ def test_a_proxy_that_cannot_be_seen_is_told_and_looked_for_again(
     seen.until(lambda: "cannot be seen" not in seen.text)
 
 
+def test_the_widgets_are_core_ones_and_no_output(seen: Seen) -> None:
+    modules = {type(widget)._model_module.default_value for widget in (*seen.w.controls(), seen.panel.widget)}
+    assert modules == {"@jupyter-widgets/controls"}
+    named = [control for control in seen.w.controls() if control not in (*seen.w.filters.values(), seen.w.view)]
+    assert all(control.tooltip for control in named)
+
+
 def test_widgets_are_made_in_the_callers_thread_only(session: nbproxy.Session) -> None:
     made: list[str] = []
     ipywidgets.Widget.on_widget_constructed(lambda widget: made.append(threading.current_thread().name))
