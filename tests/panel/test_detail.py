@@ -18,7 +18,8 @@ HOSTILE = "'; touch /tmp/owned; echo '\"`$(id)\\\n</pre><script>"
 def row(**more: Any) -> dict[str, Any]:
     known: dict[str, Any] = {
         "exchange_id": "e1", "method": "POST", "target": "/b/_search?q=a b", "status": 200, "route": "search",
-        "dialect": "elasticsearch", "model": "m", "reason": None, "error": None, "request_headers": "Host: x\nX-A: it's",
+        "dialect": "elasticsearch", "model": "m", "reason": None, "error": None,
+        "request_headers": "Host: x\nX-A: it's",
         "request_body": b'{"q":1}', "response_headers": "Content-Type: application/json", "response_body": b'{"a":[1]}',
         "upstream_request_body": None, "upstream_response_body": None, "request_truncated": False,
         "response_truncated": True, "total_ms": 10.0, "upstream_ms": 6.0, "rerank_ms": 3.0,
