@@ -47,7 +47,7 @@ def quality(session: Measured, judged: Judgments | None) -> str:
             warnings.simplefilter("ignore")  # of uneven query sets: the table has n_queries
             evaluation = session.evaluate(judged.qrels, queries=judged.queries)
             lines, ends = progress(session._rows(), session._lines(), judged)
-    except (NbproxyError, KeyError, ValueError) as error:
+    except Exception as error:  # whatever the judgments are: it is said here, not lost on a thread
         return _said(f"Nothing to measure yet: {error}")
     chart = over_time(lines, ends) if lines else ""
     title = f'<div style="font-weight:600;padding:8px 0 2px">{MEASURE} of the served order, by model, over time</div>'

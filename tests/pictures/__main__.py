@@ -5,14 +5,15 @@ One function a picture; what it needs (a browser, a terminal) it brings itself. 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import nbformat
 
-from ..browser import chromium, jupyterlab
+from ..browser import Page, chromium, jupyterlab
 
 PANEL = (
     """
@@ -43,11 +44,8 @@ session.flush()
 
 
 def panel() -> list[Path]:
-    """The notebook's panel: both orders of one search, one exchange, the quality; in both themes."""
-    with tempfile.TemporaryDirectory() as directory, jupyterlab(Path(directory)) as lab, chromium((1400, 1500)) as page:
-        cells = [nbformat.v4.new_code_cell(cell) for cell in PANEL[:2]]
-        page.open(lab, Path(directory), "household.ipynb", cells)
-        page.run_all()
+    """The notebook's panel: both orders of one search in both themes, and one exchange."""
+    with shown(PANEL[:2]) as page:
         page.row(3).click()
         page.until(lambda: page.all(".nbproxy-panel tr[aria-current]"))
         made = [page.picture("panel")]
@@ -57,23 +55,26 @@ def panel() -> list[Path]:
         page.button("Side by side").click()
         page.says("upstream’s order")
         page.theme("JupyterLab Dark")
-        return [*made, page.picture("panel-dark"), page_of_quality(page, lab, Path(directory))]
+        return [*made, page.picture("panel-dark")]
 
 
-def page_of_quality(page: object, lab: str, home: Path) -> Path:
+def quality() -> list[Path]:
     """The panel once it has judgments."""
-    from ..browser import Page
-
-    assert isinstance(page, Page)
-    page.theme("JupyterLab Light")
-    cells = [nbformat.v4.new_code_cell(cell) for cell in (PANEL[0], PANEL[2])]
-    page.open(lab, home, "quality.ipynb", cells)
-    page.run_all()
-    page.says("over time")
-    return page.picture("panel-quality")
+    with shown((PANEL[0], PANEL[2])) as page:
+        page.says("over time")
+        return [page.picture("panel-quality")]
 
 
-PICTURES: dict[str, Callable[[], list[Path]]] = {"panel": panel}
+@contextlib.contextmanager
+def shown(cells: Sequence[str]) -> Iterator[Page]:
+    """A notebook of these cells, run, in a JupyterLab and a browser of its own."""
+    with tempfile.TemporaryDirectory() as directory, jupyterlab(Path(directory)) as lab, chromium((1400, 1500)) as page:
+        page.open(lab, Path(directory), "household.ipynb", [nbformat.v4.new_code_cell(cell) for cell in cells])
+        page.run_all()
+        yield page
+
+
+PICTURES: dict[str, Callable[[], list[Path]]] = {"panel": panel, "quality": quality}
 
 
 def main(names: list[str]) -> None:
