@@ -1,7 +1,9 @@
 # One command runs the main job on the embedded demo, one the tests; both set up what they need first.
 #
 #   make demo    start the demo engine, rerank, compare, evaluate (about a minute after set-up)
-#   make test    every test (the notebooks are executed by them); needs node 20 or newer, and npm
+#   make test    every test (the notebooks are executed by them); needs node 20 or newer, and npm; the panel is looked
+#                at with chromium and chromium-driver where there are any
+#   make pictures  the README's pictures, from the real thing, in pictures/; needs chromium and chromium-driver
 #   make lint    ruff, mypy --strict
 #   make notebooks  run the notebooks and store them with what they show
 #   make bench   figures, as ratios against peers in the same run (BENCH="--quick relay" for some, quickly); needs
@@ -14,7 +16,7 @@ READY := $(VENV)/.ready
 JAVASCRIPT := tests/javascript/node_modules/.ready
 PEERS := .venv-bench
 
-.PHONY: demo test lint notebooks bench setup clean
+.PHONY: demo test lint notebooks bench pictures setup clean
 
 demo: $(READY)
 	$(BIN)/nbproxy demo
@@ -32,6 +34,9 @@ notebooks: $(READY)
 
 bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+pictures: $(READY)
+	$(BIN)/python -m tests.pictures $(PICTURES)
 
 setup: $(READY) $(JAVASCRIPT)
 

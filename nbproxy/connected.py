@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 from . import frames
 from .cards import card_html, session_facts
 from .context import ErrorNote
-from .controls import Sight, Snapshot
+from .controls import Asking, Listed, Sight, Snapshot
 from .copies import Copy, Home
 from .errors import ConfigError, NbproxyError, SessionClosed
 from .pages import Page, decoded
@@ -239,6 +239,14 @@ class ConnectedSession(RemoteSettings, Recorded):
         """One recorded search side by side, None where it is unknown or no longer at hand."""
         return self._asked().sight(exchange_id)
 
+    def sights(self, exchange_id: str, part: int | None = None) -> tuple[Sight, ...]:
+        """Every recorded order of one search, served first, shadows and replays behind it; () where it has none."""
+        return self._asked().sights(exchange_id, part)
+
+    def lines(self, asking: Asking | None = None) -> Listed:
+        """A page of recorded exchanges, newest first, found where they are recorded."""
+        return self._asked().lines(asking or Asking())
+
     def set_model(self, name: str | None) -> None:
         """Serve a model of ``session.models`` by its name, a built-in one, or none (also by ``"none"``).
 
@@ -246,13 +254,19 @@ class ConnectedSession(RemoteSettings, Recorded):
         """
         self._alive().set_model(name)
 
-    def panel(self) -> Any:
-        """The ipywidgets panel: one per session, reused, closed with it."""
+    def panel(self, qrels: pd.DataFrame | None = None, queries: pd.DataFrame | None = None) -> Any:
+        """The ipywidgets panel: one per session, reused, closed with it.
+
+        :param qrels: judgments, as :meth:`evaluate` takes them: the panel then shows each model's nDCG@10 over time.
+        :param queries: ``query_id, query``, as there.
+        """
         from .panel import Panel
 
         with self._lock:
             if self._panel is None:
                 self._panel = Panel(self)
+            if qrels is not None:
+                self._panel.judge(qrels, queries)
             return self._panel.widget
 
     def live(self) -> Any:

@@ -28,6 +28,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One exchange, as a view lists it. ``started`` is epoch microseconds."""
 
     exchange_id: str
+    part: int | None = None
     started: int
     method: str
     target: str
@@ -44,12 +45,54 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
-    """One search side by side: its hits in upstream's order, each with its place in the served order."""
+    """One search side by side: its hits in upstream's order, each with its place in a model's.
+
+    :ivar role: ``served``, ``shadow`` or ``replay``.
+    """
 
     exchange_id: str
     query: str | None
     model: str | None
     places: tuple[Place, ...]
+    part: int | None = None
+    role: str = "served"
+
+
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
+    """Which recorded exchanges a view lists; "" and None: whichever.
+
+    :ivar before: only rows whose number (in the order of recording) is smaller, the newest of them first.
+    :ivar after: only rows from this number on, the oldest of them; ``before`` is not looked at then.
+    :ivar count: how many at most, 1 to 1,000.
+    :ivar status: ``404`` or ``4xx``.
+    :ivar reason: why it was not reranked; ``reranked``: those that were.
+    :ivar text: stands in the query, the target or the error, in whatever case.
+    """
+
+    before: int | None = None
+    after: int | None = None
+    count: int = 50
+    route: str = ""
+    status: str = ""
+    reason: str = ""
+    model: str = ""
+    text: str = ""
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of recorded exchanges, newest first.
+
+    :ivar numbers: of the lines, in the order of recording.
+    :ivar begin: the number from which on was looked; ``before=begin`` goes on from there.
+    :ivar first: the smallest number that there is.
+    :ivar total: the number after the newest row.
+    """
+
+    lines: tuple[Line, ...]
+    numbers: tuple[int, ...]
+    begin: int
+    first: int
+    total: int
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +127,14 @@ class Controls(Protocol):
 
     def sight(self, exchange_id: str) -> Sight | None:
         """One recorded search side by side, None if it is unknown or was not a search."""
+        ...
+
+    def sights(self, exchange_id: str, part: int | None = None) -> tuple[Sight, ...]:
+        """Every recorded order of one search, served first; reads the recording, so that old ones are found too."""
+        ...
+
+    def lines(self, asking: Asking) -> Listed:
+        """A page of recorded exchanges, without those of the views themselves."""
         ...
 
     def set_model(self, name: str | None) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from .clicks import Click
-from .controls import Sight, Snapshot
+from .controls import Asking, Listed, Sight, Snapshot
 from .errors import ConfigError
 from .frames import schema
 from .mergers import Merger
@@ -99,6 +99,12 @@ class SessionDesk:
 
     def sight_now(self, exchange_id: str) -> Sight | None:
         return self._session.sight_now(exchange_id)
+
+    def sights_now(self, exchange_id: str, part: int | None) -> tuple[Sight, ...]:
+        return self._session.sights_now(exchange_id, part)
+
+    def lines_now(self, asking: Asking) -> Listed:
+        return self._session.lines_now(asking)
 
     def errors(self) -> list[Any]:
         return self._session.errors

@@ -55,6 +55,14 @@ class _Source(NamedTuple):
     pieces: Callable[[int], Iterator[Any]]
 
 
+class Run(NamedTuple):
+    """Rows ``begin`` to ``end`` (not included); ``pieces(n)`` reads them from the n-th of them on, as tables."""
+
+    begin: int
+    end: int
+    pieces: Callable[[int], Iterator[Any]]
+
+
 class Pages:
     """The pages of one recorder."""
 
@@ -72,6 +80,29 @@ class Pages:
         return self._read(kind, since, bulky)
 
     def _read(self, kind: Kind, since: int, bulky: bool) -> Page:
+        wanted = tuple(kind.columns) if bulky else tuple(kind.light)
+        epoch, first, sources = self._sources(kind, wanted)
+        begin = max(since, first)
+        rows = _filled(_from(sources, begin - first), kind, wanted)
+        return Page(epoch, begin + rows.num_rows, first + sum(source.rows for source in sources), rows)
+
+    def runs(self, kind: Kind, wanted: Sequence[str]) -> list[Run]:
+        """Every row there is, as runs of consecutive ones, in order; nothing is read until it is asked for."""
+        for _ in range(_TRIES):
+            with contextlib.suppress(FileNotFoundError):
+                return self._runs(kind, wanted)
+        return self._runs(kind, wanted)
+
+    def _runs(self, kind: Kind, wanted: Sequence[str]) -> list[Run]:
+        _, at, sources = self._sources(kind, wanted)
+        found = []
+        for source in sources:
+            found.append(Run(at, at + source.rows, source.pieces))
+            at += source.rows
+        return found
+
+    def _sources(self, kind: Kind, wanted: Sequence[str]) -> tuple[str, int, list[_Source]]:
+        """The epoch, the first row's number, and where the rows are."""
         table = self._recorder.tables[kind.name]
         with self._recorder.lock:
             listed = table.log.segments() if table.log else []
@@ -79,12 +110,9 @@ class Pages:
         there = [one for one in listed if one.file.exists() or (one.stream.exists() and not one.sealed)]
         lost = f"{dropped}-{len(listed) - len(there)}"  # to a disk that refused; to somebody who removed files
         epoch, first = (f"{self._id}-{lost}", 0) if table.log else (self._id, dropped)
-        wanted = tuple(kind.columns) if bulky else tuple(kind.light)
         sources = [self._segment(one, wanted) for one in there]
         sources.append(_Source(sum(batch.num_rows for batch in waiting), lambda n: _after(waiting, n)))
-        begin = max(since, first)
-        rows = _filled(_from(sources, begin - first), kind, wanted)
-        return Page(epoch, begin + rows.num_rows, first + sum(source.rows for source in sources), rows)
+        return epoch, first, sources
 
     def _segment(self, segment: Segment, wanted: Sequence[str]) -> _Source:
         if segment.sealed:

@@ -17,12 +17,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
 from . import errors
-from .controls import Sight, Snapshot
+from .controls import Asking, Listed, Sight, Snapshot
 from .errors import ERROR_FIELD, ConfigError, NbproxyError, SessionClosed
 from .places import runtime_directory
 
@@ -132,6 +132,15 @@ class Remote:
         """One recorded search side by side, None where the proxy has it no longer."""
         body = self._asked("GET", f"sight?exchange_id={quote(exchange_id, safe='')}", none_where=404)
         return None if body is None else self._decoded(body, Sight)
+
+    def sights(self, exchange_id: str, part: int | None = None) -> tuple[Sight, ...]:
+        """Every recorded order of one search."""
+        asked = {"exchange_id": exchange_id} | ({} if part is None else {"part": str(part)})
+        return self.get(f"sights?{urlencode(asked)}", tuple[Sight, ...])
+
+    def lines(self, asking: Asking) -> Listed:
+        """A page of recorded exchanges."""
+        return self.get(f"lines?{urlencode({'asking': msgspec.json.encode(asking).decode()})}", Listed)
 
     def set_model(self, name: str | None) -> None:
         """Serve the model of this name, or none; blocks until it is live."""

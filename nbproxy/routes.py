@@ -16,7 +16,7 @@ from .background import Worker
 from .clicks import Click, read_click
 from .client import ClientConnection, error_body
 from .context import Context
-from .controls import Sight, Snapshot
+from .controls import Asking, Listed, Sight, Snapshot
 from .drafts import Draft
 from .errors import ERROR_FIELD, ClientFault, ConfigError, HttpFault, NbproxyError
 from .heads import RequestHead
@@ -88,6 +88,8 @@ class Desk(Protocol):
     def facts(self) -> dict[str, Any]: ...
     def snapshot_now(self, lines: int) -> Snapshot: ...
     def sight_now(self, exchange_id: str) -> Sight | None: ...
+    def sights_now(self, exchange_id: str, part: int | None) -> tuple[Sight, ...]: ...
+    def lines_now(self, asking: Asking) -> Listed: ...
     def errors(self) -> list[Any]: ...
     def page(self, kind: str, since: int, *, bulky: bool) -> bytes: ...
     def row(self, exchange_id: str, part: int | None) -> bytes: ...
@@ -189,6 +191,19 @@ def _page(kind: str) -> Callable[[Desk, Call], Arrow]:
     return page
 
 
+def _sights(desk: Desk, call: Call) -> Any:
+    part = call.number("part", 0, 1 << 62) if "part" in call.params else None
+    return desk.sights_now(call.params.get("exchange_id", ""), part)
+
+
+def _listed(desk: Desk, call: Call) -> Any:
+    try:
+        asking = msgspec.json.decode(call.params.get("asking", "{}"), type=Asking)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise ClientFault(f"asking must be JSON that this route takes: {error}") from None
+    return desk.lines_now(asking)
+
+
 def _row(desk: Desk, call: Call) -> Arrow:
     part = call.number("part", 0, 1 << 62) if "part" in call.params else None
     return Arrow(desk.row(call.params.get("exchange_id", ""), part))
@@ -203,6 +218,8 @@ ROUTES: dict[str, Own] = {
         "GET", lambda desk, call: desk.snapshot_now(call.number("lines", 50, 1000)), on="views", quiet=True
     ),
     "sight": Own("GET", _sight, on="views", quiet=True),
+    "sights": Own("GET", _sights, on="views", quiet=True),
+    "lines": Own("GET", _listed, on="views", quiet=True),
     "errors": Own("GET", lambda desk, _: desk.errors(), on="views", quiet=True),
     "rows": Own("GET", _page("rows"), on="views", quiet=True),
     "hits": Own("GET", _page("hits"), on="views", quiet=True),

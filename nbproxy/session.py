@@ -21,10 +21,11 @@ from .background import SWITCH_INTERVAL, LoopThread
 from .cards import card_html, session_facts
 from .clicks import Click
 from .context import Context, ErrorNote
-from .controls import Sight, Snapshot, State
+from .controls import Asking, Listed, Sight, Snapshot, State
 from .desk import SessionDesk
 from .dialects import find
 from .errors import ConfigError, SessionClosed
+from .listing import listed, row, sights
 from .live_settings import LiveSettings
 from .mergers import Merger
 from .models import load, merges
@@ -291,7 +292,7 @@ class Session(LiveSettings, Recorded):
     def _row(self, exchange_id: str, part: int | None) -> Mapping[str, Any] | None:
         self._barrier()
         self._recorder.flush()
-        return self._recorder.row(exchange_id, part)
+        return row(self.pages, exchange_id, part)
 
     @property
     def errors(self) -> list[ErrorNote]:
@@ -350,6 +351,26 @@ class Session(LiveSettings, Recorded):
         """The same without the barrier."""
         return overview.sight(exchange_id, self._recorder)
 
+    def sights(self, exchange_id: str, part: int | None = None) -> tuple[Sight, ...]:
+        """Every recorded order of one search, served first, shadows and replays behind it; () where it has none."""
+        self._barrier()
+        return self.sights_now(exchange_id, part)
+
+    def sights_now(self, exchange_id: str, part: int | None = None) -> tuple[Sight, ...]:
+        """The same without the barrier."""
+        self._recorder.flush()
+        return sights(self.pages, exchange_id, part)
+
+    def lines(self, asking: Asking | None = None) -> Listed:
+        """A page of recorded exchanges, newest first, found without reading the others' bodies."""
+        self._barrier()
+        return self.lines_now(asking or Asking())
+
+    def lines_now(self, asking: Asking) -> Listed:
+        """The same without the barrier."""
+        self._recorder.flush()
+        return listed(self.pages, asking)
+
     def set_model(self, name: str | None) -> None:
         """Serve a model of ``session.models`` by its name, a built-in one, or none (also by ``"none"``).
 
@@ -365,12 +386,18 @@ class Session(LiveSettings, Recorded):
                 raise ConfigError(f"no model is called {name!r}; known: {', '.join(overview.choices(self._settings))}")
             self.model = name
 
-    def panel(self) -> Any:
-        """The ipywidgets panel: one per session, reused, closed with it."""
+    def panel(self, qrels: pd.DataFrame | None = None, queries: pd.DataFrame | None = None) -> Any:
+        """The ipywidgets panel: one per session, reused, closed with it.
+
+        :param qrels: judgments, as :meth:`evaluate` takes them: the panel then shows each model's nDCG@10 over time.
+        :param queries: ``query_id, query``, as there.
+        """
         from .panel import Panel
 
         if self._panel is None:
             self._panel = Panel(self)
+        if qrels is not None:
+            self._panel.judge(qrels, queries)
         return self._panel.widget
 
     def live(self) -> Any:

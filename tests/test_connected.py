@@ -92,8 +92,8 @@ def process(
 
 # What a session has for its own process only.
 HERE_ONLY = {
-    "allowed_hosts", "clicked", "end", "forked", "options", "pages", "reopen", "scorers", "sight_now", "snapshot_now",
-    "status_now", "token_file",
+    "allowed_hosts", "clicked", "end", "forked", "lines_now", "options", "pages", "reopen", "scorers", "sight_now",
+    "sights_now", "snapshot_now", "status_now", "token_file",
 }  # fmt: skip
 
 
@@ -496,9 +496,10 @@ def test_its_face(near: nbproxy.Session, far: ConnectedSession) -> None:
 def test_the_panel_is_one_and_closes_with_it(near: nbproxy.Session, far: ConnectedSession) -> None:
     widget = far.panel()
     assert far.panel() is widget
-    assert near.url in widget.children[1].value
+    assert near.url in widget._repr_mimebundle_()["text/html"]
+    widgets = far._panel._widgets
     far.stop()
-    assert widget.children[0].children[0].disabled
+    assert widgets.model.disabled
 
 
 def test_leaving_leaves_the_proxy_and_nothing_here(near: nbproxy.Session) -> None:
@@ -525,7 +526,7 @@ def test_leaving_leaves_the_proxy_and_nothing_here(near: nbproxy.Session) -> Non
             act()
     assert len(far.frame) == 1  # as a stopped session's
     far.stop()
-    assert {thread.name for thread in set(threading.enumerate()) - threads} <= {"nbproxy-panel-model"}
+    assert {thread.name for thread in set(threading.enumerate()) - threads} <= {"nbproxy-panel-loads"}
 
 
 def test_the_proxy_is_ended_only_where_that_is_asked(near: nbproxy.Session, far: ConnectedSession) -> None:

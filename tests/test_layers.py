@@ -20,8 +20,8 @@ LEVELS: dict[int, str] = {
     2: "dialects rerankers redact ubi plots drafts frames orderings measures tables runs stats cards",
     3: "pipeline batches streams segments memory finishing newest intake recorder systems compare evaluate "
     "interleaving",
-    4: "background trust origin dialing pages copies upstream recording replay datasets engine lanes scoring mergers "
-    "options exchange_card report report_page report_sections convert",
+    4: "background trust origin dialing pages listing copies upstream recording replay datasets engine lanes scoring "
+    "mergers options exchange_card report report_page report_sections convert",
     5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
     "overview routes server ports views panel live remote remote_settings retriever "
     "probing keyboard screen live_view",
@@ -96,7 +96,7 @@ def test_only_wire_knows_httptools() -> None:
 
 def test_every_test_mirrors_a_module() -> None:
     whole = "layers exports household clients pysolr search_apis typesense traffic readme notebooks grammar left_alone"
-    whole += " ubi_searches"
+    whole += " ubi_searches browser"
     hostile = "smuggling hostile_upstream chaos stopping limits endless open_proxy"
     beside = {*whole.split(), *hostile.split()}
     root = Path(__file__).parent
