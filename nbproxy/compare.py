@@ -18,6 +18,7 @@ import pandas as pd
 
 from .errors import ConfigError, MissingExtra
 from .orderings import moves, overlap_at, rbo, tau_b
+from .plots import INSTALL
 from .runs import Queries, Runs, read_runs
 from .systems import ORIGINAL, SERVED, Scope, recorded_runs
 from .tables import Shown, Table, counted
@@ -212,7 +213,7 @@ def _axes() -> Axes:
     try:
         plt = import_module("matplotlib.pyplot")
     except ImportError as error:
-        raise MissingExtra("matplotlib", "pip install matplotlib", "for plot()") from error
+        raise MissingExtra("matplotlib", INSTALL, "for plot()") from error
     return plt.subplots(figsize=(7, 3.5), layout="constrained", facecolor="none")[1]
 
 

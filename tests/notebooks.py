@@ -57,6 +57,7 @@ def main(names: list[str]) -> None:
         if not names or any(path.name.startswith(name) for name in names):
             book = executed(emptied(read(path)))
             book.metadata["language_info"] = {"name": "python"}  # not this machine's version
+            book.metadata.pop("widgets", None)  # 180 kB of a panel's state; its picture stands beside it, as HTML
             nbformat.write(book, path)
             print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
