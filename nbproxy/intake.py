@@ -28,6 +28,7 @@ FLUSH_ROWS = 4096
 FLUSH_BYTES = 16 * 2**20
 HURRY_ITEMS = 4  # slices
 SLICE_ROWS, SLICE_BYTES = 256, 2 * 2**20  # half a millisecond of the loop
+HEAVY_BYTES = 2**20  # of a slice
 BACKLOG_ROWS = 65_536
 BACKLOG_BYTES = 256 * 2**20
 
@@ -107,14 +108,16 @@ class Intake:
 
     def _build(self) -> None:
         with self.gate:
+            heavy = self._plain_weight >= HEAVY_BYTES
             drafts = self._taken_out()
             try:
                 batch = plain_batch(drafts)
             except Exception:  # the thread finds which of them spoils it
                 self._pending.extend(drafts)
                 return
-            # Serialised here, where nobody else wants the interpreter; the thread has but one call to make.
-            message = self._serialize(batch) if self._serialize else None
+            # Serialised here, where nobody else wants the interpreter: the thread has but one call to make. Where that
+            # is mostly copying, for which nobody needs the interpreter, the thread does it.
+            message = self._serialize(batch) if self._serialize and not heavy else None
             kept = batch if message is None else None
             self._pending.append(Built(kept, message, sum(draft.weight for draft in drafts), len(drafts)))
             self._built(drafts, batch)

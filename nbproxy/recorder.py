@@ -18,6 +18,7 @@ import os
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -41,7 +42,7 @@ from .segments import EVENTS, HITS, ROLL_BYTES, ROWS, Kind, Log, Table, read_row
 from .streams import Bench
 from .warn import warn
 
-IDLE_S = 0.5  # with nothing to write there is time to seal
+IDLE_S = 5.0  # with nothing to write for so long there is time to seal, one stream each time
 RING = 256
 BUSY_ROWS, BUSY_BYTES = 256, 4 * 2**20  # while so much comes in 100 ms a full stream is not sealed yet …
 ROLLED_SHARE = 4  # … until what waits to be is a fourth of the limit
@@ -108,7 +109,8 @@ class Recorder:
         self._newest = Newest(RING)
         self._lock = threading.Lock()
         self._unfit = 0
-        self._sealing = self._finished = self._warned = self._busy = False
+        self._sealing = self._finished = self._warned = False
+        self._marks = deque([(0, 0)], maxlen=2)  # rows and bytes at the beginning of the last rounds
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"nbproxy-recorder-{session_id}", daemon=True)
         self._thread.start()
@@ -279,10 +281,15 @@ class Recorder:
         self._drain()
 
     def _drain(self) -> None:
-        rows, size = self.exchanges, self._intake.went
+        self._marks.append((self.exchanges, self._intake.went))
         for taken in self._intake.taken():
             self._write(taken)
-        self._busy = self.exchanges - rows > BUSY_ROWS or self._intake.went - size > BUSY_BYTES
+
+    @property
+    def _busy(self) -> bool:
+        """Whether much came in this round or the one before: then nothing is compressed."""
+        rows, size = self._marks[0]
+        return self.exchanges - rows > BUSY_ROWS or self._intake.went - size > BUSY_BYTES
 
     @property
     def _tidied(self) -> bool:
