@@ -166,7 +166,9 @@ def test_only_the_last_of_several_wishes_is_loaded(
 
 
 def test_the_depth_slider_and_the_shadow_toggles_set_the_session(session: nbproxy.Session, seen: Seen) -> None:
-    seen.until(lambda: [toggle.description for toggle in seen.w.shadows.children] == ["original", "bm25", "words", "backwards"])
+    seen.until(
+        lambda: [toggle.description for toggle in seen.w.shadows.children] == ["original", "bm25", "words", "backwards"]
+    )
     seen.w.depth.set_state({"value": 30})
     seen.w.toggles[1].set_state({"value": True})
     seen.until(lambda: session.depth == 30 and "bm25" in session.shadow and not seen.panel._is_pending("shadows"))
