@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from . import pipeline
 from .context import Context
-from .dialects import Answer, Dialect, Unreadable
+from .dialects import Answer, Dialect, Unreadable, splice
 from .errors import RerankFault
 from .mergers import Merger, merged
 from .pipeline import Outcome, Plan, Several
@@ -134,7 +134,7 @@ class Answering:
         answers = await asyncio.gather(*(self.answer(plan, came[number], arrived) for number, plan in asked.items()))
         done = dict(zip(asked, answers, strict=True))
         went = tuple(done[number].body if number in done else answer for number, answer in enumerate(came))
-        return AnsweredEach(_with(body, spans, went), came, went, done)
+        return AnsweredEach(splice.set_spans(body, spans, went), came, went, done)
 
     async def _read(self, plan: Plan, body: bytes, arrived: float) -> tuple[Answer, Outcome | None]:
         """The answer's hits. Where the user's own ``fields`` raises or takes too long, they are read by the default
@@ -189,12 +189,3 @@ class Answering:
             outcome = pipeline.unranked(answer, search, model, fault.why, str(fault))
             return outcome, asked if fault.why == "deadline" else None
         return pipeline.ranked(answer, search, self._settings, model, positions, scores), None
-
-
-def _with(body: bytes, spans: Sequence[tuple[int, int]], values: Sequence[bytes]) -> bytes:
-    """``body`` with ``values`` at ``spans``."""
-    pieces, at = [], 0
-    for (start, end), value in zip(spans, values, strict=True):
-        pieces += [body[at:start], value]
-        at = end
-    return b"".join([*pieces, body[at:]])

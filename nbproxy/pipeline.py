@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .content import TooLarge, Undecodable, decode, known
-from .dialects import Answer, Dialect, Part, Unreadable, Widened
+from .dialects import Answer, Dialect, Part, Unreadable, Widened, splice
 from .errors import RerankFault
 from .messages import Request
 from .ranking import Hit, Model, Ranking, Role, Search, query_hash, reorder
@@ -97,14 +97,12 @@ def parts_of(dialect: Dialect, request: Request) -> tuple[Part, ...] | str | Non
 
 def _widened_whole(request: Request, parts: Sequence[Part], plans: Sequence[Plan | Alone]) -> Request:
     """The request with the bodies of the searches that are widened."""
-    pieces, at = [], 0
-    for part, one in zip(parts, plans, strict=True):
-        if isinstance(one, Plan):
-            if one.request.target != part.request.target:
-                raise ValueError(f"a search among several cannot change its target: {one.request.target}")
-            pieces += [request.body[at : part.span[0]], one.request.body]
-            at = part.span[1]
-    return request.replace(body=b"".join([*pieces, request.body[at:]]))
+    widened = [(part, one.request) for part, one in zip(parts, plans, strict=True) if isinstance(one, Plan)]
+    for part, new in widened:
+        if new.target != part.request.target:
+            raise ValueError(f"a search among several cannot change its target: {new.target}")
+    spans, bodies = [part.span for part, _ in widened], [new.body for _, new in widened]
+    return request.replace(body=splice.set_spans(request.body, spans, bodies))
 
 
 def _plan(dialect: Dialect, request: Request, settings: Settings) -> Plan | Alone:

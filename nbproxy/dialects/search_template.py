@@ -227,7 +227,7 @@ def _in_source(template: Template, search: Search, depth: int, fields: FieldsSet
     new = widened.request.body
     if isinstance(source, str):
         new = json.dumps(new.decode("utf-8", "surrogatepass"), ensure_ascii=False).encode("utf-8", "surrogatepass")
-    body = request.body[: member.start] + new + request.body[member.end :]
+    body = splice.set_members(request.body, {"source": new})
     asked = {name: value for name, value in widened.request.params.items() if inner.params.get(name) != value}
     target = splice.set_params(request.target, dict(asked)) if asked else None
     return Widened(request.replace(target=target, body=body), widened.undo)
@@ -241,4 +241,4 @@ def _in_params(template: Template, size: int) -> Request:
     if offset := template.name(OFFSET):
         values[offset] = b"0"
     params = splice.set_members(body[member.start : member.end], values)
-    return template.request.replace(body=body[: member.start] + params + body[member.end :])
+    return template.request.replace(body=splice.set_members(body, {"params": params}))

@@ -195,6 +195,15 @@ def _key(text: bytes, member: Member) -> bytes:
     return text[member.at : member.start].rstrip(b" \t\r\n:")
 
 
+def set_spans(text: bytes, spans: Sequence[tuple[int, int]], values: Sequence[bytes]) -> bytes:
+    """``text`` with ``values`` at ``spans``, which come in their order."""
+    pieces, at = [], 0
+    for (start, end), value in zip(spans, values, strict=True):
+        pieces += [text[at:start], value]
+        at = end
+    return b"".join([*pieces, text[at:]])
+
+
 def set_members(text: bytes, values: Mapping[str, bytes], found: Sequence[Member] | None = None) -> bytes:
     """The object ``text`` with members set: in their place where they are there, else at its start.
 

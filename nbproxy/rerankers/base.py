@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ranking import Hit, Reranker
@@ -86,6 +86,16 @@ def hits_of(texts: Sequence[str]) -> list[Hit]:
 def texts_of(hits: Sequence[Hit]) -> list[str]:
     """The texts a model reads; the pipeline never gives a model a hit that has none."""
     return [hit.text or "" for hit in hits]
+
+
+def each_once(texts: Sequence[str], score: Callable[[list[str]], Any]) -> list[float]:
+    """A score for each text by ``score``, which gets distinct ones (not none) and gives an array: equal texts cost once
+    and tie exactly."""
+    distinct = list(dict.fromkeys(texts))
+    if not distinct:
+        return []
+    found = dict(zip(distinct, score(distinct).tolist(), strict=True))
+    return [found[text] for text in texts]
 
 
 def filled(values: Sequence[float | None]) -> list[float]:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import inspect
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError
 from ..ranking import Hit
-from .base import BaseReranker, hex16, texts_of
+from .base import BaseReranker, each_once, hex16, texts_of
 from .loading import Parts, libraries, load_parts, usable_length
 from .objects import weights_fingerprint, weights_name
 from .squash import Floats, scores_of
+from .windows import batches
 
 INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 TEMPLATE = """\
@@ -104,14 +105,8 @@ class CausalReranker(BaseReranker):
 
     def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
         """Float64 scores, one for each hit; equal texts are scored once."""
-        texts = texts_of(hits)
-        distinct = list(dict.fromkeys(texts))
-        if not distinct:
-            return []
         with self._one_at_a_time:
-            scores = scores_of(self.logits(query, distinct), None)
-        found = dict(zip(distinct, scores.tolist(), strict=True))
-        return [found[text] for text in texts]
+            return each_once(texts_of(hits), lambda texts: scores_of(self.logits(query, texts), None))
 
     def logits(self, query: str, texts: list[str]) -> Floats:
         """The logits of yes minus those of no, shape ``(n, 1)``."""
@@ -119,7 +114,7 @@ class CausalReranker(BaseReranker):
         inputs = self.inputs(query, texts)
         logits = np.empty((len(texts), 1))
         with torch.inference_mode():
-            for batch in _batches([len(ids) for ids in inputs], self.budget):
+            for batch in batches([len(ids) for ids in inputs], self.budget):
                 logits[batch] = self._answers([inputs[i] for i in batch])
         return logits
 
@@ -215,19 +210,6 @@ def _opened(source: Any, device: str | None) -> tuple[Parts, str, str]:
     if folder.kind != "causal-reranker":
         raise ConfigError(f"{source} is a {folder.kind}, not a causal-reranker")
     return load_parts(folder, "AutoModelForCausalLM", device), name, folder.fingerprint()
-
-
-def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Positions, the longest inputs first, in batches whose size with padding is within the budget.
-
-    >>> list(_batches([3, 9, 4, 4], budget=8))
-    [[1], [2, 3], [0]]
-    """
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    while order:
-        count = max(1, budget // max(1, lengths[order[0]]))
-        yield order[:count]
-        order = order[count:]
 
 
 def _filled(template: str, said: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..ranking import Hit
 from .backends import Backend, Choice, Sample, TorchBackend, choose, open_checked
-from .base import BaseReranker, hex16, texts_of
+from .base import BaseReranker, each_once, hex16, texts_of
 from .calibration import MAX_LOSS, Calibration, Quantizing
 from .doubts import Doubts
 from .folders import Kind, ModelFolder, folder_name, is_there, open_folder
@@ -226,13 +226,8 @@ class TransformerReranker(BaseReranker):
 
     def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
         """Float64 scores, one for each hit."""
-        texts = texts_of(hits)
-        distinct = list(dict.fromkeys(texts))
-        if not distinct:
-            return []
         with self._one_at_a_time:
-            scores = dict(zip(distinct, self.score_texts(query, distinct).tolist(), strict=True))
-        return [scores[text] for text in texts]
+            return each_once(texts_of(hits), lambda texts: self.score_texts(query, texts))
 
     def score_many(self, searches: Sequence[tuple[str, Sequence[Hit]]]) -> list[list[float]]:
         """As :meth:`score` for each search; what must be computed for them shares batches."""

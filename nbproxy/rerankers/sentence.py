@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..ranking import Hit, Reranker
-from .base import BaseReranker, hex16, texts_of
+from .base import BaseReranker, each_once, hex16, texts_of
 from .loading import usable_length
 from .objects import weights_fingerprint, weights_name
 from .squash import Floats, scores_of
@@ -35,13 +35,8 @@ class SentenceCrossEncoder(BaseReranker):
         self._turn = threading.Lock()
 
     def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
-        texts = texts_of(hits)
-        distinct = list(dict.fromkeys(texts))
-        if not distinct:
-            return []
         with self._turn:
-            found = dict(zip(distinct, self._predicted(query, distinct).tolist(), strict=True))
-        return [found[text] for text in texts]
+            return each_once(texts_of(hits), lambda texts: self._predicted(query, texts))
 
     def _predicted(self, query: str, texts: list[str]) -> Floats:
         import torch
@@ -73,16 +68,13 @@ class SentenceEncoder(BaseReranker):
         self._turn = threading.Lock()
 
     def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
-        texts = texts_of(hits)
-        distinct = list(dict.fromkeys(texts))
-        if not distinct:
-            return []
         with self._turn:
-            asked = self.encoder.encode_query([query], show_progress_bar=False)
-            read = self.cache.vectors(distinct, self._read) if self._dense else self._read(distinct)
-            alike = self.encoder.similarity(asked, read.astype(np.float32) if self._dense else read)
-        found = dict(zip(distinct, alike[0].float().tolist(), strict=True))
-        return [found[text] for text in texts]
+            return each_once(texts_of(hits), lambda texts: self._alike(query, texts))
+
+    def _alike(self, query: str, texts: list[str]) -> Any:
+        asked = self.encoder.encode_query([query], show_progress_bar=False)
+        read = self.cache.vectors(texts, self._read) if self._dense else self._read(texts)
+        return self.encoder.similarity(asked, read.astype(np.float32) if self._dense else read)[0].float()
 
     def _read(self, texts: list[str]) -> Any:
         return self.encoder.encode_document(texts, show_progress_bar=False)

@@ -8,18 +8,16 @@ model with ``score_many``, whose calls take a tenth of a second however many sea
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import peers
 from .machine import temporary_folder
 from .proxy import Proxy
 from .report import table
-from .searches import Asking
+from .searches import during
 
 if TYPE_CHECKING:
     import nbproxy
@@ -75,7 +73,7 @@ def _row(model: Any, deadline: float, seconds: float) -> tuple[str, ...]:
     with temporary_folder() as folder, peers.upstream(folder) as upstream:
         options = {"model": model, "deadline": deadline, "record": folder / "recording"}
         with Proxy("nbproxy", upstream.port, **options) as proxy:
-            times = _asked(proxy, seconds)
+            times, _ = during(proxy, CLIENTS, lambda: time.sleep(seconds))
             reasons, late = proxy.ask(recorded)
     if sum(reasons.values()) != len(times):
         raise RuntimeError(f"{len(times)} searches were answered, recorded were {reasons}")
@@ -90,20 +88,3 @@ def _row(model: Any, deadline: float, seconds: float) -> tuple[str, ...]:
         *(f"{reasons.get(reason, 0):,}" for reason in ("deadline", "overloaded")),
         f"{late:,}",
     )
-
-
-def _asked(proxy: Proxy, seconds: float) -> list[float]:
-    """Milliseconds of every search."""
-    over = threading.Event()
-
-    def ask(_: int) -> list[float]:
-        asking = Asking(proxy, {})
-        while not over.is_set():
-            asking.ask()
-        return asking.times
-
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        each = [pool.submit(ask, n) for n in range(CLIENTS)]
-        over.wait(seconds)
-        over.set()
-    return [ms for one in each for ms in one.result()]

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import http.client
 import statistics
+import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import peers
 from .content import HITS, SIZES
@@ -104,3 +107,22 @@ def _check(answers: dict[str, bytes]) -> None:
     turned = reranked.index(last) < reranked.index(first) and len(reranked) == SIZES["middle"]
     if answers["passed through"] != direct or not turned:
         raise RuntimeError("an answer is not what it should be")
+
+
+def during(proxy: Proxy, clients: int, work: Callable[[], Any]) -> tuple[list[float], Any]:
+    """Milliseconds of every search that so many clients ask meanwhile, and what ``work`` returns."""
+    over = threading.Event()
+
+    def ask(_: int) -> list[float]:
+        asking = Asking(proxy, {})
+        while not over.is_set():
+            asking.ask()
+        return asking.times
+
+    with ThreadPoolExecutor(clients) as pool:
+        each = [pool.submit(ask, n) for n in range(clients)]
+        try:
+            result = work()
+        finally:
+            over.set()
+    return [ms for one in each for ms in one.result()], result

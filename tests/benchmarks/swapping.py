@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import os
 import statistics
-import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,7 @@ from .machine import temporary_folder
 from .processes import memory
 from .proxy import Proxy, flush
 from .report import table
-from .searches import Asking
+from .searches import Asking, during
 
 if TYPE_CHECKING:
     import nbproxy
@@ -72,11 +70,11 @@ def swap(session: nbproxy.Session, model: str, count: int) -> tuple[list[float],
 def _swaps(proxy: Proxy, model: str, count: int) -> None:
     proxy.ask(one_thread)
     proxy.ask(swap, model, 5)  # what the first ones set up stays
-    without, _ = _during(proxy, lambda: time.sleep(5))
-    during, (took, grown) = _during(proxy, lambda: proxy.ask(swap, model, count))
-    after, _ = _during(proxy, lambda: time.sleep(5))
+    without, _ = during(proxy, CONNECTIONS, lambda: time.sleep(5))
+    amid, (took, grown) = during(proxy, CONNECTIONS, lambda: proxy.ask(swap, model, count))
+    after, _ = during(proxy, CONNECTIONS, lambda: time.sleep(5))
     heads = (f"{CONNECTIONS} connections", "searches", "p50 ms", "p99 ms", "max ms")
-    rows = [("before", without), (f"during {count} swaps", during), ("after", after)]
+    rows = [("before", without), (f"during {count} swaps", amid), ("after", after)]
     print(table(heads, [(name, f"{len(times):,}", *_spread(times)) for name, times in rows]))
     half = len(grown) // 2
     print(
@@ -88,25 +86,6 @@ def _swaps(proxy: Proxy, model: str, count: int) -> None:
 def _spread(times: Sequence[float]) -> list[str]:
     cuts = statistics.quantiles(times, n=100)
     return [f"{each:,.1f}" for each in (cuts[49], cuts[98], max(times))]
-
-
-def _during(proxy: Proxy, work: Callable[[], Any]) -> tuple[list[float], Any]:
-    """Milliseconds of every search meanwhile, and what ``work`` returns."""
-    over = threading.Event()
-
-    def ask(_: int) -> list[float]:
-        asking = Asking(proxy, {})
-        while not over.is_set():
-            asking.ask()
-        return asking.times
-
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
-        each = [pool.submit(ask, n) for n in range(CONNECTIONS)]
-        try:
-            result = work()
-        finally:
-            over.set()
-    return [ms for one in each for ms in one.result()], result
 
 
 # -- shadows
