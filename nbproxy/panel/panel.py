@@ -53,6 +53,7 @@ class Panel:
         self._lock = threading.Lock()
         self._wake, self._closed = threading.Event(), threading.Event()
         self._pending = {"model": 0, "depth": 0, "shadows": 0}
+        self._settled: set[str] = set()  # what nobody has set since the last look began
         self._wanted, self._notice, self._view = views.NONE, "", "Side by side"
         self._judged: quality.Judgments | None = None
         self._quality, self._measured_at, self._measuring = "", -1, False
@@ -150,6 +151,7 @@ class Panel:
 
         with self._lock:
             self._pending[what] += 1
+            self._settled.discard(what)
             self._notice = notice
         try:
             worker.submit(work)
@@ -166,6 +168,11 @@ class Panel:
     def _is_pending(self, *what: str) -> bool:
         with self._lock:
             return any(self._pending[name] for name in what)
+
+    def _is_settled(self, what: str) -> bool:
+        """Whether what was looked at last is newer than the user's last choice."""
+        with self._lock:
+            return what in self._settled
 
     def judge(self, qrels: Any, queries: Any = None) -> None:
         """Show the quality against these judgments, from the thread that makes widgets."""
@@ -196,6 +203,8 @@ class Panel:
                 self._spent.append(time.monotonic())
 
     def _look(self) -> None:
+        with self._lock:
+            self._settled = {what for what, waiting in self._pending.items() if not waiting}
         try:
             self._looking.look()
             self._measure()
@@ -241,8 +250,8 @@ class Panel:
         return self._assigned(self._widgets.detail, shown.get(self._view, lambda: self._quality)())
 
     def _model(self) -> bool:
-        """What serves, unless a choice of the user is still loading."""
-        if self._is_pending("model"):
+        """What serves, unless the user has chosen since it was looked at."""
+        if not self._is_settled("model"):
             return False
         snapshot = self._looking.snapshot
         name = views.serving(snapshot)
@@ -251,7 +260,7 @@ class Panel:
 
     def _depth(self) -> bool:
         slider, depth = self._widgets.depth, self._looking.depth
-        if self._is_pending("depth") or slider.value == depth:
+        if not self._is_settled("depth") or slider.value == depth:
             return False
         with slider.hold_sync():
             slider.max = max(slider.max, depth)
@@ -260,7 +269,7 @@ class Panel:
 
     def _shadows(self) -> bool:
         """One toggle for each model that could shadow; one message a look, so that it settles in a few."""
-        if self._is_pending("shadows"):
+        if not self._is_settled("shadows"):
             return False
         snapshot, w = self._looking.snapshot, self._widgets
         on = {str(model["name"]) for model in snapshot.status.get("shadows", ()) if model}
