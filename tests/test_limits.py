@@ -290,12 +290,12 @@ def test_who_does_not_read_its_answer_is_dropped(start: Start, upstream: Scripte
 
 
 @pytest.fixture
-def large(start: Start, upstream: Scripted) -> nbproxy.Session:
-    """A session whose searches are answered with 30 MB: more than sockets hold, and written whole."""
+def large(start: Start, upstream: Scripted) -> Callable[[Limits], nbproxy.Session]:
+    """Sessions whose searches are answered with 30 MB: more than sockets hold, and written whole."""
     hits = {"hits": {"hits": [{"_id": "1", "_index": "b", "_source": {"title": "x" * LARGE}}]}}
     body = json.dumps(hits).encode()
     upstream.answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-    return start(upstream.url, model="original", limits=Limits(idle_s=SOON))
+    return lambda limits: start(upstream.url, model="original", limits=limits)
 
 
 @pytest.mark.parametrize("target", [b"/", b"/books/_search?q=red"])
@@ -319,23 +319,28 @@ LARGE_SEARCH = b"POST /books/_search HTTP/1.1\r\nHost: a\r\n%bContent-Length: 10
 
 @pytest.mark.parametrize("field", [b"", b"Connection: close\r\n"])
 def test_who_does_not_read_the_end_of_its_answer_is_dropped(
-    large: nbproxy.Session, later: Callable[..., None], field: bytes
+    large: Callable[[Limits], nbproxy.Session], later: Callable[..., None], field: bytes
 ) -> None:
-    with Client(large.url) as client:
+    session = large(Limits(idle_s=SOON))
+    with Client(session.url) as client:
         client.send(LARGE_SEARCH % field)
         assert client.socket.recv(10) == b"HTTP/1.1 2"
         for _ in range(5):
-            later(large)
+            later(session)
         assert len(client.rest()) < LARGE
 
 
-def test_who_reads_slowly_gets_all_of_it(large: nbproxy.Session, later: Callable[..., None]) -> None:
-    with Client(large.url) as client:
+def test_who_reads_slowly_gets_all_of_it(large: Callable[[Limits], nbproxy.Session]) -> None:
+    """Longer than one may idle, but never so long without a read."""
+    session = large(Limits(idle_s=5 * SOON, head_s=SOON))
+    with Client(session.url) as client:
         talk = Conversation(client.socket)
         talk.send(LARGE_SEARCH % b"")
         for _ in range(4):
             talk.exactly(5_000_000)
-            later(large)
+            with Client(session.url) as slow:
+                slow.send(b"G")
+                assert slow.read().status == 408  # so much time has passed
         assert len(talk.exactly(LARGE - 20_000_000)) == LARGE - 20_000_000
 
 
