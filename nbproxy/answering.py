@@ -156,7 +156,7 @@ class Answering:
     async def _decide(self, search: Search, answer: Answer, arrived: float) -> _Decided:
         """The order to answer with."""
         model, positions = self._settings.model, pipeline.candidates(answer, self._settings.depth)
-        reason = "no-hits" if not answer.hits else "no-model" if model is None else answer.reason
+        reason = "no-model" if model is None else answer.reason if answer.hits else "no-hits"
         if reason is not None or model is None:
             return _Decided(pipeline.unranked(answer, search, model, reason))
         if is_original(getattr(model, "reranker", model)):
