@@ -141,3 +141,17 @@ def test_a_search_without_hits_and_without_a_model_is_no_order_of_a_model(start:
     assert session.frame.reason.item() == "no-model"
     qrels = pd.DataFrame({"query_id": ["red shoes"], "doc_id": ["0"], "relevance": [1]})
     assert list(session.evaluate(qrels).summary.index) == ["original"]
+
+
+def test_the_original_order_as_a_shadow(start: Start, json_upstream: Json) -> None:
+    session = start(json_upstream.url, model=backwards)
+    session.shadow = {"as-it-was": "original"}
+    with Client(session.url) as client:
+        assert search(client) == "49"
+    session.flush(TIMEOUT)
+    rows = session.hits[session.hits.role == "shadow"]
+    assert (len(rows), set(rows.model)) == (50, {"as-it-was"})
+    assert (rows["rank"] == rows.original_rank).all()
+    assert rows.score.notna().all()  # NaN, which is not null
+    assert not session.errors
+    assert shadow(session)["dropped"] == 0
