@@ -77,12 +77,13 @@ class AnsweredEach:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What the frame says of the whole: reranked if one search was, else the first one's reason."""
+        """What the frame says of the whole: reranked if one search was, else the reason of the first that was to be;
+        where none was answered, upstream answered each with an error."""
         outcomes = [answered.outcome for answered in self.done.values()]
         reranked = any(outcome.reranked for outcome in outcomes)
         return {
             "reranked": reranked,
-            "reason": next((outcome.reason for outcome in outcomes if not reranked), None),
+            "reason": None if reranked else next((outcome.reason for outcome in outcomes), "upstream-error"),
             "error": next((outcome.error for outcome in outcomes if outcome.error), None),
         }
 
