@@ -185,6 +185,7 @@ class LiveSettings:
     def _change(self, **changes: Any) -> None:
         """One reference is replaced; an exchange in flight keeps the one that it took."""
         with self._lock:
+            self._alive()  # it may have been stopped while a model was loading
             self._settings = self._context.settings = replace(self._settings, **changes)
             self._context.told_of_clicks |= merges(self._settings)
 

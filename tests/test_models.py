@@ -157,3 +157,14 @@ def test_models_are_merged_as_dicts_are(start: Start, json_upstream: Json) -> No
     with pytest.raises(ConfigError):
         session.models |= {"c": backwards, "d": 3}
     assert list(session.models) == ["a", "b"]
+
+
+def test_a_model_that_is_loaded_after_the_stop_serves_nowhere(start: Start, json_upstream: Json) -> None:
+    session, model = start(json_upstream.url), Warming()
+    swapped = session.swap(model)
+    assert model.began.wait(TIMEOUT)
+    session.stop()
+    model.go.set()
+    with pytest.raises(nbproxy.SessionClosed):
+        swapped.result(TIMEOUT)
+    assert session.model is None
