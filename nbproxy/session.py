@@ -366,7 +366,7 @@ class Session(LiveSettings, Recorded):
         return overview.snapshot(lines, self.status_now(), self._context, self._settings, self._recorder)
 
     def sight(self, exchange_id: str) -> Sight | None:
-        """One recorded search side by side, None where it is unknown or no longer at hand."""
+        """One of the newest searches side by side, None where it is unknown or no longer at hand (``sights`` has all)."""
         self._barrier()
         return self.sight_now(exchange_id)
 
@@ -375,7 +375,13 @@ class Session(LiveSettings, Recorded):
         return overview.sight(exchange_id, self._recorder)
 
     def sights(self, exchange_id: str, part: int | None = None) -> tuple[Sight, ...]:
-        """Every recorded order of one search, served first, shadows and replays behind it; () where it has none."""
+        """Every recorded order of one search, served first, shadows and replays behind it; () where it has none, or
+        is unknown.
+
+        :param exchange_id: of ``frame``; :param part: which search of a multi-search.
+        :returns: a :class:`nbproxy.controls.Sight` for each; its ``places`` are in upstream's order, each with
+            ``original_rank``, ``rank`` (both from 1), ``score`` (None where there is none), ``text``, ``returned``.
+        """
         self._barrier()
         return self.sights_now(exchange_id, part)
 
@@ -385,7 +391,12 @@ class Session(LiveSettings, Recorded):
         return sights(self.pages, exchange_id, part)
 
     def lines(self, asking: Asking | None = None) -> Listed:
-        """A page of recorded exchanges, newest first, found without reading the others' bodies."""
+        """A page of recorded exchanges, newest first, found without reading the others' bodies. Those of our own routes
+        are left out.
+
+        :param asking: a :class:`nbproxy.controls.Asking`: which, and how many; None: the newest 50.
+        :returns: a :class:`nbproxy.controls.Listed`: ``lines``, their ``numbers``, and from where to go on.
+        """
         self._barrier()
         return self.lines_now(asking or Asking())
 
