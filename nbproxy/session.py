@@ -366,7 +366,7 @@ class Session(LiveSettings, Recorded):
         return overview.snapshot(lines, self.status_now(), self._context, self._settings, self._recorder)
 
     def sight(self, exchange_id: str) -> Sight | None:
-        """One of the newest searches side by side, None where it is unknown or no longer at hand (``sights`` has all)."""
+        """One of the newest searches side by side, None where it is not at hand; ``sights`` has all."""
         self._barrier()
         return self.sight_now(exchange_id)
 
