@@ -77,12 +77,13 @@ class AnsweredEach:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What the frame says of the whole: reranked if one search was, else the first one's reason."""
+        """What the frame says of the whole: reranked if one search was, else the reason of the first that was to be;
+        where none was answered, upstream answered each with an error."""
         outcomes = [answered.outcome for answered in self.done.values()]
         reranked = any(outcome.reranked for outcome in outcomes)
         return {
             "reranked": reranked,
-            "reason": next((outcome.reason for outcome in outcomes if not reranked), None),
+            "reason": None if reranked else next((outcome.reason for outcome in outcomes), "upstream-error"),
             "error": next((outcome.error for outcome in outcomes if outcome.error), None),
         }
 
@@ -156,7 +157,7 @@ class Answering:
     async def _decide(self, search: Search, answer: Answer, arrived: float) -> _Decided:
         """The order to answer with."""
         model, positions = self._settings.model, pipeline.candidates(answer, self._settings.depth)
-        reason = "no-hits" if not answer.hits else "no-model" if model is None else answer.reason
+        reason = "no-model" if model is None else answer.reason if answer.hits else "no-hits"
         if reason is not None or model is None:
             return _Decided(pipeline.unranked(answer, search, model, reason))
         if is_original(getattr(model, "reranker", model)):

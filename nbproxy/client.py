@@ -279,6 +279,11 @@ class ClientConnection(Watched, asyncio.Protocol):
             self._reading_body = True
             self._dispatch(event)
 
+    @property
+    def asks_head(self) -> bool:
+        """Whether a request that cannot be read begins as one of HEAD, so that no body answers it."""
+        return self._reader.asks_head
+
     def _refuse(self, fault: HttpFault, head: RequestHead = UNREAD) -> None:
         """What the client sends is of no use: it is told so, if no answer has begun, and the connection closes."""
         if self._handler is not None:

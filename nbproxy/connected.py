@@ -240,11 +240,11 @@ class ConnectedSession(RemoteSettings, Recorded):
         return self._asked().sight(exchange_id)
 
     def sights(self, exchange_id: str, part: int | None = None) -> tuple[Sight, ...]:
-        """Every recorded order of one search, served first, shadows and replays behind it; () where it has none."""
+        """Every recorded order of one search (see :meth:`nbproxy.Session.sights`)."""
         return self._asked().sights(exchange_id, part)
 
     def lines(self, asking: Asking | None = None) -> Listed:
-        """A page of recorded exchanges, newest first, found where they are recorded."""
+        """A page of recorded exchanges, found where they are recorded (see :meth:`nbproxy.Session.lines`)."""
         return self._asked().lines(asking or Asking())
 
     def set_model(self, name: str | None) -> None:

@@ -55,7 +55,7 @@ Item = Row | Late | Built | threading.Event  # an event is a barrier: set once a
 class Intake:
     """Between the loop and the recorder's thread.
 
-    :param builds: whether plain drafts are made into columns here; else all of them are the thread's.
+    :param builds: whether plain drafts are made into columns here; else all of them are the thread's. Settable.
     :param serialize: makes a message of a batch, where there is a file.
     :param built: told of drafts and their batch, under :attr:`gate`.
     :ivar gate: held while rows change hands; who counts rows holds it too.
@@ -71,7 +71,7 @@ class Intake:
         serialize: Callable[[Any], Message] | None,
         built: Callable[[Sequence[Draft], Any], None],
     ) -> None:
-        self._builds, self._serialize, self._built = builds, serialize, built
+        self.builds, self._serialize, self._built = builds, serialize, built
         self._pending: deque[Item] = deque()
         self._plain: deque[Draft] = deque()  # those that are not built yet
         self._plain_weight = 0
@@ -92,7 +92,7 @@ class Intake:
             return False
         self._came += row.weight
         self._rows_came += 1
-        if self._builds and isinstance(row, Draft) and row.more is None:
+        if self.builds and isinstance(row, Draft) and row.more is None:
             self._plain.append(row)
             self._plain_weight += row.weight
             if len(self._plain) >= SLICE_ROWS or self._plain_weight >= SLICE_BYTES:

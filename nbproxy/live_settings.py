@@ -47,9 +47,7 @@ class LiveSettings:
 
     @model.setter
     def model(self, source: Any) -> None:
-        self._alive()
-        self._change(model=load(source, living=self.scorers))
-        self._options = replace(self._options, model=source)
+        self.apply({"model": source})
 
     def swap(self, source: Any) -> Future[Any]:
         """As assigning ``model``, in the background; the Future gives the new model or the error."""
@@ -148,7 +146,7 @@ class LiveSettings:
 
     @depth.setter
     def depth(self, depth: int) -> None:
-        self._set(depth=depth)
+        self.apply({"depth": depth})
 
     @property
     def fields(self) -> FieldsSetting:
@@ -156,7 +154,7 @@ class LiveSettings:
 
     @fields.setter
     def fields(self, fields: FieldsSetting) -> None:
-        self._set(fields=fields)
+        self.apply({"fields": fields})
 
     @property
     def min_score(self) -> float | None:
@@ -164,7 +162,7 @@ class LiveSettings:
 
     @min_score.setter
     def min_score(self, min_score: float | None) -> None:
-        self._set(min_score=min_score)
+        self.apply({"min_score": min_score})
 
     @property
     def deadline(self) -> float | None:
@@ -172,16 +170,22 @@ class LiveSettings:
 
     @deadline.setter
     def deadline(self, deadline: float | None) -> None:
-        self._set(deadline=deadline)
+        self.apply({"deadline": deadline})
 
-    def _set(self, **changes: Any) -> None:
+    def apply(self, changes: Mapping[str, Any]) -> None:
+        """Several of ``model, depth, fields, min_score, deadline`` at once; where one cannot be used, none changes.
+
+        :raises ConfigError: one cannot be used.
+        """
         self._alive()
-        self._change(**changes)
+        loaded = {"model": load(changes["model"], living=self.scorers)} if "model" in changes else {}
+        self._change(**{**changes, **loaded})
         self._options = replace(self._options, **changes)
 
     def _change(self, **changes: Any) -> None:
         """One reference is replaced; an exchange in flight keeps the one that it took."""
         with self._lock:
+            self._alive()  # it may have been stopped while a model was loading
             self._settings = self._context.settings = replace(self._settings, **changes)
             self._context.told_of_clicks |= merges(self._settings)
 

@@ -100,5 +100,16 @@ class Shelf(MutableMapping[str, Any]):
     def __len__(self) -> int:
         return len(self._read())
 
+    def __or__(self, models: Mapping[str, Any]) -> dict[str, Any]:
+        """``session.models |= {…}`` assigns all of them at once, or none."""
+        return {**self._read(), **models}
+
+    def __ror__(self, models: Mapping[str, Any]) -> dict[str, Any]:
+        return {**models, **self._read()}
+
+    def copy(self) -> dict[str, Any]:
+        """What is there now, as a plain dict."""
+        return dict(self._read())
+
     def __repr__(self) -> str:
-        return repr(dict(self._read()))
+        return repr(self.copy())

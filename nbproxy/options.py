@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from .errors import ConfigError
 from .settings import FieldsSetting, Limits, Timeouts
@@ -53,15 +53,23 @@ class Options:
             raise ConfigError(f"port must be a number from 0 to 65535, or None, not {self.port!r}")
         if self.redact is not None and not callable(self.redact):
             raise ConfigError("redact must be callable: it takes an Exchange and returns one")
+        if not (isinstance(self.timeout, Timeouts | None) or (_is_number(self.timeout) and self.timeout > 0)):
+            raise ConfigError(f"timeout must be seconds, None, or an nbproxy.Timeouts, not {self.timeout!r}")
+        if not (_is_number(self.drain) and self.drain >= 0):
+            raise ConfigError(f"drain must be a number of seconds, not {self.drain!r}")
+        if not isinstance(self.headers, Mapping | None):
+            raise ConfigError(f"headers must be a mapping of names to values, not {type(self.headers).__name__}")
+        if not isinstance(getattr(self.record, "path", self.record), str | Path | bool | None):
+            raise ConfigError(f"record must be a directory, None, False, or a Recording, not {self.record!r}")
 
     @property
     def timeouts(self) -> Timeouts:
         """``timeout`` as :class:`Timeouts`: a number sets ``read``, ``connect`` stays."""
-        if isinstance(self.timeout, Timeouts):
-            return self.timeout
-        if self.timeout is not None and not (isinstance(self.timeout, (int, float)) and self.timeout > 0):
-            raise ConfigError(f"timeout must be seconds, None, or an nbproxy.Timeouts, not {self.timeout!r}")
-        return Timeouts(read=self.timeout)
+        return self.timeout if isinstance(self.timeout, Timeouts) else Timeouts(read=self.timeout)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def changed(options: Options, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -144,6 +144,12 @@ class Recorder:
 
     # --- what others call
 
+    def redact_by(self, redact: Redact | None) -> None:
+        """Redact by another function from now on; what came before is written first. Nothing may come meanwhile."""
+        if redact is not self._redact:
+            self.flush()
+            self._redact, self._intake.builds = redact, redact is None
+
     @property
     def dropped(self) -> int:
         """Rows that were lost: the writer was too far behind, memory was full, or a row could not be stored."""

@@ -82,9 +82,9 @@ class Registry:
     def _again(self, session: Session, arguments: Mapping[str, Any]) -> Session:
         changes = changed(session.options, arguments)
         lasting = {name: value for name, value in changes.items() if name not in LIVE}
-        for name in LIVE:
-            if name in changes:
-                setattr(session, name, changes[name])
+        replace(session.options, **lasting)  # what cannot be used raises before anything changes
+        if live := {name: changes[name] for name in LIVE if name in changes}:
+            session.apply(live)
         if lasting:
             session.reopen(replace(session.options, **lasting))
             self._ports[session.name] = session.port

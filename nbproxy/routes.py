@@ -273,7 +273,7 @@ def _authorized(head: RequestHead, desk: Desk) -> bool:
 
 
 def is_own(target: str) -> bool:
-    """Whether a target is ours, however its path is spelled: never forwarded."""
+    """Whether a target is ours: never forwarded. By its bytes: what is spelled otherwise (``/%5fnbproxy``) is not."""
     return target.startswith(PREFIX) or target.partition("?")[0] == PREFIX[:-1]
 
 

@@ -113,8 +113,8 @@ class Asked:
         if self._job.future.done():  # it is on its way to this loop
             return await self.late()
         if self._job.lane.leave(self._job):
-            raise RerankFault(f"the model was busy for {self._seconds:g} s", why="overloaded")
-        raise RerankFault(f"no scores within {self._seconds:g} s", why="deadline")
+            raise RerankFault(f"the model was busy for {round(self._seconds or 0, 3):g} s", why="overloaded")
+        raise RerankFault(f"no scores within {round(self._seconds or 0, 3):g} s", why="deadline")
 
     async def late(self) -> list[float]:
         """The scores, whenever they come.

@@ -114,7 +114,7 @@ class Server:
         known = head is not UNREAD
         dialect = self._dialect_of(head.method, head.target) if known else None
         draft = self._draft(client, head, "pass" if dialect is None else "search")
-        body, bodiless = error_body(fault, dialect), head.method == "HEAD"
+        body, bodiless = error_body(fault, dialect), head.method == "HEAD" if known else client.asks_head
         draft.respond(fault.status, client.answer(fault.status, body, head_only=bodiless, keep=False))
         if not bodiless:
             draft.returned(body)

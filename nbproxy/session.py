@@ -74,7 +74,7 @@ class Session(LiveSettings, Recorded):
         self._listener: socket.socket | None = None
         self._place, self._dialects = _place(options), find(options.dialect)
         self._settings = self._load_settings(options)  # before the port is bound: imports stall every thread
-        self._recorder = self._make_recorder(options.record)
+        self._recorder = self._make_recorder(options)
         self._thread = LoopThread(f"nbproxy-{options.name}")
         self._thread.start()
         SWITCH_INTERVAL.acquire()
@@ -87,17 +87,12 @@ class Session(LiveSettings, Recorded):
 
     # -- putting together
 
-    def _make_recorder(self, record: Any) -> Recorder:
-        if record is False:
-            directory = None
-        elif record is None or record is True:
-            directory = default_directory(self._options.name, self._session_id)
-        else:
-            directory = Path(getattr(record, "path", record))
+    def _make_recorder(self, options: Options) -> Recorder:
+        directory = self._directory(options)
         recorder = Recorder(
             directory,
             session_id=self._session_id,
-            redact=self._options.redact,
+            redact=options.redact,
             on_error=self._recording_error,
             count=self._stats.count,
         )
@@ -105,6 +100,15 @@ class Session(LiveSettings, Recorded):
         self._write_token(directory)
         self._note = self._token_file
         return recorder
+
+    def _directory(self, options: Options) -> Path | None:
+        """Where ``options`` say to record; None: in memory only."""
+        record = options.record
+        if record is False:
+            return None
+        if record is None or record is True:
+            return default_directory(options.name, self._session_id)
+        return Path(getattr(record, "path", record))
 
     def _write_token(self, directory: Path | None) -> None:
         """The token's file, readable by its owner only, as contract §7 says."""
@@ -126,8 +130,8 @@ class Session(LiveSettings, Recorded):
         )
 
     def _open(self, options: Options) -> None:
-        """Bind, and serve with ``options``."""
-        self._listener = bound(options.host, options.port)
+        """Bind, if that is not done, and serve with ``options``."""
+        self._listener = self._listener or bound(options.host, options.port)
         self.port: int = self._listener.getsockname()[1]
         self._options = replace(options, port=self.port)
         self._hosts = own_hosts(options.host, self.port)
@@ -167,17 +171,36 @@ class Session(LiveSettings, Recorded):
             )
 
     def reopen(self, options: Options) -> None:
-        """Serve with other options that cannot change live: same recording, same port unless another is given."""
+        """Serve with other options that cannot change live: same recording, same port unless another is given.
+
+        :raises ConfigError: one of them cannot be used; what ran before runs on.
+        """
         with self._lock:
             self._alive()
-            self._place, self._dialects = _place(options), find(options.dialect)
+            place, dialects = _place(options), find(options.dialect)
             self._thread.run(self._server.stop(self._options.drain))
             self._close_listener()
-            if options.record != self._options.record:
-                self._recorder.close()
-                self._options = options
-                self._recorder = self._make_recorder(options.record)
+            try:
+                self._listener = bound(options.host, options.port)
+                self._record_on(options)
+            except BaseException:
+                self._close_listener()
+                self._open(self._options)
+                raise
+            self._place, self._dialects = place, dialects
             self._open(options)
+
+    def _record_on(self, options: Options) -> None:
+        """Go on with what ``options`` say of the recording."""
+        if self._directory(options) == self._recorder.path:
+            self._recorder.redact_by(options.redact)
+            return
+        recorder, files = self._recorder, (self._token_file, self._note)
+        self._recorder = self._make_recorder(options)
+        recorder.close()
+        for file in {*files} - {self._token_file}:
+            with contextlib.suppress(OSError):
+                file.unlink()
 
     # -- what it is
 
@@ -343,7 +366,7 @@ class Session(LiveSettings, Recorded):
         return overview.snapshot(lines, self.status_now(), self._context, self._settings, self._recorder)
 
     def sight(self, exchange_id: str) -> Sight | None:
-        """One recorded search side by side, None where it is unknown or no longer at hand."""
+        """One of the newest searches side by side, None where it is not at hand; ``sights`` has all."""
         self._barrier()
         return self.sight_now(exchange_id)
 
@@ -352,7 +375,13 @@ class Session(LiveSettings, Recorded):
         return overview.sight(exchange_id, self._recorder)
 
     def sights(self, exchange_id: str, part: int | None = None) -> tuple[Sight, ...]:
-        """Every recorded order of one search, served first, shadows and replays behind it; () where it has none."""
+        """Every recorded order of one search, served first, shadows and replays behind it; () where it has none, or
+        is unknown.
+
+        :param exchange_id: of ``frame``; :param part: which search of a multi-search.
+        :returns: a :class:`nbproxy.controls.Sight` for each; its ``places`` are in upstream's order, each with
+            ``original_rank``, ``rank`` (both from 1), ``score`` (None where there is none), ``text``, ``returned``.
+        """
         self._barrier()
         return self.sights_now(exchange_id, part)
 
@@ -362,7 +391,12 @@ class Session(LiveSettings, Recorded):
         return sights(self.pages, exchange_id, part)
 
     def lines(self, asking: Asking | None = None) -> Listed:
-        """A page of recorded exchanges, newest first, found without reading the others' bodies."""
+        """A page of recorded exchanges, newest first, found without reading the others' bodies. Those of our own routes
+        are left out.
+
+        :param asking: a :class:`nbproxy.controls.Asking`: which, and how many; None: the newest 50.
+        :returns: a :class:`nbproxy.controls.Listed`: ``lines``, their ``numbers``, and from where to go on.
+        """
         self._barrier()
         return self.lines_now(asking or Asking())
 

@@ -17,6 +17,7 @@ from . import pipeline
 from .context import Context
 from .dialects import Answer
 from .errors import RerankFault
+from .rerankers import is_original
 from .scoring import Asked, Scorer
 from .settings import Settings
 
@@ -65,8 +66,8 @@ class Shadows:
 
     def _shadow(self, work: _Work, name: str) -> None:
         tally, weight = work.scorer.tally, len(work.answer.body)
-        if not work.positions:
-            self._append(work, [])
+        if not work.positions or is_original(work.scorer.reranker):  # nothing to score: upstream's order
+            self._append(replace(work, positions=[]), [])
             return
         try:
             asked = self._asked(work)

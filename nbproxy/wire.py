@@ -246,13 +246,18 @@ class _Reader:
 
 
 class RequestReader(_Reader):
-    """A client's bytes as requests."""
+    """A client's bytes as requests.
 
-    __slots__ = ("_blank", "_limits", "_memo")
+    :ivar asks_head: whether the newest head that was not known by heart begins as one of HEAD: where it could not be
+        read, that is all that is known of it.
+    """
+
+    __slots__ = ("_blank", "_limits", "_memo", "asks_head")
 
     def __init__(self, limits: Limits, memo: Memo[RequestHead] | None = None) -> None:
         super().__init__()
         self._blank = 0
+        self.asks_head = False
         self._limits = limits
         self._memo: Memo[RequestHead] = Memo() if memo is None else memo
 
@@ -294,6 +299,7 @@ class RequestReader(_Reader):
         return head
 
     def _parsed(self, raw: bytes) -> RequestHead:
+        self.asks_head = raw.startswith(b"HEAD ")
         self._check_size(raw)
         match = REQUEST.fullmatch(raw)
         if match is None:
@@ -314,6 +320,7 @@ class RequestReader(_Reader):
     def _check_unfinished(self, searched: int) -> None:
         if self._partial is None:
             return
+        self.asks_head = self._partial.startswith(b"HEAD ")
         if _BARE_LF.search(self._partial, max(0, searched - 1)):
             raise ClientFault("lines must end in CRLF")
         limit = self._limits.target_bytes

@@ -92,8 +92,8 @@ def process(
 
 # What a session has for its own process only.
 HERE_ONLY = {
-    "allowed_hosts", "clicked", "end", "forked", "lines_now", "options", "pages", "reopen", "scorers", "sight_now",
-    "sights_now", "snapshot_now", "status_now", "token_file",
+    "allowed_hosts", "apply", "clicked", "end", "forked", "lines_now", "options", "pages", "reopen", "scorers",
+    "sight_now", "sights_now", "snapshot_now", "status_now", "token_file",
 }  # fmt: skip
 
 

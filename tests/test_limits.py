@@ -452,3 +452,28 @@ def test_without_a_limit_on_connecting(start: Start, full: socket.socket, later:
                 talk.send(OK)
                 break
         assert client.read().status == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"/" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"/" + b"a" * 9_000, 414),
+        (b"/ HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", 431),
+        (b"/ HTTP/1.1\r\n\r\n", 400),
+        (b"/ HTTP/1.1\nHost: x\n\n", 400),
+    ],
+)
+@pytest.mark.parametrize("method", [b"HEAD", b"GET"])
+def test_no_body_answers_a_head_that_cannot_be_read(
+    start: Start, upstream: Scripted, method: bytes, head: bytes, status: int
+) -> None:
+    session = start(upstream.url)
+    with Client(session.url) as client:
+        client.send(method + b" " + head)
+        client.socket.shutdown(socket.SHUT_WR)
+        answer = client.rest()
+    fields, _, body = answer.partition(b"\r\n\r\n")
+    assert fields.startswith(b"HTTP/1.1 %d " % status)
+    assert (body == b"") == (method == b"HEAD")
+    assert session.frame.bytes_out.item() == len(body)

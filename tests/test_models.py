@@ -145,3 +145,26 @@ def test_fifty_swaps_leave_no_model_behind(start: Start, json_upstream: Json, sm
     session.flush(TIMEOUT)
     gc.collect()
     assert all(ref() is None for ref in served)
+
+
+def test_models_are_merged_as_dicts_are(start: Start, json_upstream: Json) -> None:
+    session = start(json_upstream.url)
+    session.models = {"a": backwards}
+    session.models |= {"b": forwards}
+    assert session.models == {**session.models.copy(), "a": session.models["a"]}
+    assert [model.source for model in session.models.values()] == [backwards, forwards]
+    assert list({"c": forwards} | session.models) == ["c", "a", "b"]
+    with pytest.raises(ConfigError):
+        session.models |= {"c": backwards, "d": 3}
+    assert list(session.models) == ["a", "b"]
+
+
+def test_a_model_that_is_loaded_after_the_stop_serves_nowhere(start: Start, json_upstream: Json) -> None:
+    session, model = start(json_upstream.url), Warming()
+    swapped = session.swap(model)
+    assert model.began.wait(TIMEOUT)
+    session.stop()
+    model.go.set()
+    with pytest.raises(nbproxy.SessionClosed):
+        swapped.result(TIMEOUT)
+    assert session.model is None

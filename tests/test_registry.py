@@ -12,7 +12,9 @@ import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 import nbproxy
@@ -116,6 +118,9 @@ def test_a_port_in_use_names_its_owner(start: Start, json_upstream: Json) -> Non
         (dict(model="/no/such/folder"), "/no/such/folder"),
         (dict(host_header="drop"), "preserve"),
         (dict(headers={"X": "a\r\nb"}), "headers"),
+        (dict(headers=3), "headers"),
+        (dict(record=3), "record"),
+        (dict(drain=-1), "drain"),
         (dict(fingerprint="abc"), "64 hex"),
         (dict(auth=1), "auth"),
         (dict(port=70000), "port"),
@@ -251,3 +256,65 @@ def test_wait_ends_with_the_session_and_an_interrupt_gets_through(tmp_path: Path
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=TIMEOUT * 3)
     assert out == "interrupted True\n", errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        dict(timeout="soon"),
+        dict(drain="long"),
+        dict(host="192.0.2.1"),
+        dict(ca="/no/such/file"),
+        dict(depth=3, record="/dev/null/not/a/directory"),
+        dict(model="original", depth=0),
+        dict(depth=3, drain=-1),
+    ],
+)
+def test_what_cannot_be_used_leaves_a_running_session_as_it_is(
+    start: Start, json_upstream: Json, arguments: dict[str, Any]
+) -> None:
+    session = start(json_upstream.url, model="bm25")
+    url = session.url
+    changed = session.depth if "record" not in arguments else 3  # what can be used was applied before
+    with pytest.raises(ConfigError):
+        start(**arguments)
+    assert (session.url, session.model.name, session.depth) == (url, "bm25", changed)
+    with Client(url) as client:
+        assert client.ask(b"GET", b"/still").status == 200
+    assert list(session.frame.target) == ["/still"]
+
+
+def test_a_port_that_is_taken_leaves_a_running_session_where_it_is(start: Start, json_upstream: Json) -> None:
+    session = start(json_upstream.url)
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match="in use"):
+        start(port=taken.getsockname()[1])
+    with Client(session.url) as client:
+        assert client.ask(b"GET", b"/still").status == 200
+
+
+@pytest.mark.parametrize("record", [False, True])
+def test_another_redaction_holds_from_then_on(start: Start, json_upstream: Json, tmp_path: Path, record: bool) -> None:
+    def redact(exchange: nbproxy.Exchange) -> nbproxy.Exchange:
+        return msgspec.structs.replace(exchange, target="/redacted")
+
+    session = start(json_upstream.url, record=tmp_path if record else False)
+    for change in (dict(redact=redact), dict(redact=None)):
+        with Client(session.url) as client:
+            client.ask(b"GET", b"/open")
+        nbproxy.start(name=session.name, **change)
+        with Client(session.url) as client:
+            client.ask(b"GET", b"/later")
+    assert list(session.frame.target) == ["/open", "/redacted", "/redacted", "/later"]
+
+
+def test_another_recording_takes_the_token_with_it(start: Start, json_upstream: Json, tmp_path: Path) -> None:
+    session = start(json_upstream.url, record=tmp_path / "one")
+    start(record=tmp_path / "two")
+    assert not list((tmp_path / "one").glob("token-*"))
+    assert session.token_file.parent == tmp_path / "two"
+    with Client(session.url) as client:
+        client.ask(b"GET", b"/two")
+    start(record=str(tmp_path / "two"))  # the same directory: the recording goes on
+    assert list(session.frame.target) == ["/two"]
+    session.stop()
+    assert not list(tmp_path.glob("*/token-*"))

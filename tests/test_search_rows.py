@@ -227,3 +227,12 @@ def test_templates_are_reranked(proxy: Callable[..., nbproxy.Session], json_upst
     assert frame["query"].tolist() == ["red"] * 3
     assert frame.reranked.all()
     assert frame["size"].tolist() == [3, 2, 10]
+
+
+def test_the_whole_has_a_reason_where_none_was_reranked(
+    proxy: Callable[..., nbproxy.Session], json_upstream: Json
+) -> None:
+    session = proxy()
+    ask(session, lines({"index": "missing"}, red(), {}, red(sort=["year"])))
+    assert session.frame.reason.tolist() == ["upstream-error", "upstream-error", "sorted"]
+    assert not session.frame.reranked.any()

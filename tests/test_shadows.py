@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 
 import nbproxy
@@ -129,3 +130,28 @@ def test_the_serving_model_as_a_shadow_of_its_own(start: Start, json_upstream: J
     session.flush(TIMEOUT)
     ranks = session.hits.groupby("role")["rank"].agg(list)
     assert ranks["served"] == ranks["shadow"]
+
+
+def test_a_search_without_hits_and_without_a_model_is_no_order_of_a_model(start: Start, json_upstream: Json) -> None:
+    json_upstream.answer = lambda *_: (200, {"hits": {"total": {"value": 0}, "hits": []}})
+    session = start(json_upstream.url)
+    session.shadow = {"evenly": evenly}
+    with Client(session.url) as client:
+        client.ask(b"POST", b"/books/_search", BODY)
+    assert session.frame.reason.item() == "no-model"
+    qrels = pd.DataFrame({"query_id": ["red shoes"], "doc_id": ["0"], "relevance": [1]})
+    assert list(session.evaluate(qrels).summary.index) == ["original"]
+
+
+def test_the_original_order_as_a_shadow(start: Start, json_upstream: Json) -> None:
+    session = start(json_upstream.url, model=backwards)
+    session.shadow = {"as-it-was": "original"}
+    with Client(session.url) as client:
+        assert search(client) == "49"
+    session.flush(TIMEOUT)
+    rows = session.hits[session.hits.role == "shadow"]
+    assert (len(rows), set(rows.model)) == (50, {"as-it-was"})
+    assert (rows["rank"] == rows.original_rank).all()
+    assert rows.score.notna().all()  # NaN, which is not null
+    assert not session.errors
+    assert shadow(session)["dropped"] == 0
