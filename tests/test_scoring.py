@@ -70,10 +70,12 @@ def test_32_searches_before_a_model_that_is_stuck(start: Start, json_upstream: J
     """One is begun and misses the deadline, the others find no worker; when the model comes to itself, the one score
     that it owes is recorded as a late one."""
     model = Gate()
-    session = start(json_upstream.url, model=model, deadline=0.2)
+    session = start(json_upstream.url, model=model, deadline=0.5)
     with ThreadPoolExecutor(CLIENTS) as pool:
-        answers = list(pool.map(lambda n: ask(session, n), range(CLIENTS)))
-    assert answers == [FORWARDS] * CLIENTS
+        answers = [pool.submit(ask, session, 0)]
+        assert model.asked.wait(TIMEOUT)
+        answers += [pool.submit(ask, session, n) for n in range(1, CLIENTS)]
+    assert [answer.result() for answer in answers] == [FORWARDS] * CLIENTS
     frame = session.frame
     assert Counter(frame.reason) == {"deadline": 1, "overloaded": CLIENTS - 1}
     assert not frame.reranked.any()
