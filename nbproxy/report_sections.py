@@ -199,7 +199,7 @@ def comparison(material: Material) -> Section:
     blocks: list[Block] = [Table("Means over queries", found.summary, counted("left out", found.left_out)), drawn]
     movers = found.movers(MOVERS)
     if len(movers):
-        blocks.append(Table("Furthest moves (a positive move is up)", _readable(movers)))
+        blocks.append(Table("Furthest moves", _readable(movers)))
     blocks += _side_by_side(material, list(_most_changed(found)))
     lead = "What reranking did to the order. Whether that was good, only judgments or clicks can say."
     return Section("comparison", "What changed", lead, blocks)
@@ -207,7 +207,14 @@ def comparison(material: Material) -> Section:
 
 def _readable(movers: Frame) -> Frame:
     kept = movers.drop(columns=["query_id", "a"]).rename(columns={"b": "model", "rank_a": "from", "rank_b": "to"})
-    return kept.dropna(axis="columns", how="all")
+    kept["move"] = [f"▲{move}" if move > 0 else f"▼{-move}" if move < 0 else "=" for move in kept["move"]]
+    return _telling(kept.dropna(axis="columns", how="all"))
+
+
+def _telling(rows: Frame) -> Frame:
+    """Without an index that is the same in every row."""
+    same = "index" in rows.columns and rows["index"].nunique(dropna=False) <= 1
+    return rows.drop(columns="index") if same else rows
 
 
 class Chosen(NamedTuple):
@@ -310,7 +317,7 @@ def _extremes(gains: Mapping[str, pd.Series[float]], measure: str) -> list[Block
         ends = pd.concat([ordered.head(CHANGED // 2), ordered.tail(CHANGED // 2)])
         ends = ends[~ends.index.duplicated()]
         if len(ends):
-            tables.append(Table(f"{name}: most gained, most lost", ends.rename(f"{measure} gained").reset_index()))
+            tables.append(Table(f"{name}: most gained, most lost", _telling(ends.rename(f"{measure} gained").reset_index())))
     return tables
 
 

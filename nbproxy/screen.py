@@ -223,7 +223,7 @@ def _exchanges(scene: Scene, height: int, width: int) -> list[Text]:
     if not found:
         none = "none fits the filter" if scene.wanted else f"none yet: send searches to {views.plain(scene.url)}"
         return [heading, _line(none, "dim")][: max(height, 0)]
-    wide = 24 if width < 100 else 40
+    wide = 24 if width < 100 else 28 if width < 140 else 40
     heads = (
         ("age", 6, "right"),
         ("status", 6, "right"),
