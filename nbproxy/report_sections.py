@@ -238,18 +238,23 @@ def _most_changed(found: Comparison) -> Iterator[Chosen]:
 def _side_by_side(material: Material, queries: Sequence[Chosen]) -> list[Moved]:
     """The newest reranked first page of each, hit by hit."""
     rows = material.frame[material.frame["reranked"].fillna(False) & (material.frame["offset"].fillna(0) == 0)]
-    hits = material.recorded.hits if queries else material.lines
-    hits = hits[hits["role"] == "served"]
-    found = [_moved(rows[rows["query_id"] == one.query_id], hits, one) for one in queries]
-    return [one for one in found if one is not None]
+    newest = [(one, _newest(rows[rows["query_id"] == one.query_id], one.system)) for one in queries]
+    pages = [(one, row) for one, row in newest if row is not None]
+    if not pages:
+        return []
+    hits = material.recorded.hits  # as many as there are, texts included: at once down to those that are shown
+    hits = hits[hits["exchange_id"].isin([row["exchange_id"] for _, row in pages]) & (hits["role"] == "served")]
+    return [_moved(row, hits, one) for one, row in pages]
 
 
-def _moved(rows: Frame, hits: Frame, one: Chosen) -> Moved | None:
+def _newest(rows: Frame, system: str) -> pd.Series[Any] | None:
+    """None for a shadow's order: nobody was served it."""
     names = rows["model"].astype("str")
-    rows = rows[(names == one.system) | (names + " (" + rows["model_fingerprint"].astype("str") + ")" == one.system)]
-    if rows.empty:  # a shadow's order: nobody was served it
-        return None
-    last = rows.iloc[-1]
+    rows = rows[(names == system) | (names + " (" + rows["model_fingerprint"].astype("str") + ")" == system)]
+    return None if rows.empty else rows.iloc[-1]
+
+
+def _moved(last: pd.Series[Any], hits: Frame, one: Chosen) -> Moved:
     own = hits[hits["exchange_id"] == last["exchange_id"]]
     own = own[own["part"].isna() if pd.isna(last["part"]) else (own["part"] == last["part"]).fillna(False)]
     before = own.sort_values("original_rank").head(PLACES).to_dict("records")

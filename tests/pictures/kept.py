@@ -8,14 +8,14 @@ from PIL import Image
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 LARGEST = 100_000  # bytes
-_COLOURS = 48  # text on flat ground: more are not seen
+_COLOURS = 64  # text on flat ground: more are not seen
 
 
 def shot(file: Path, name: str, height: int | None = None) -> Path:
     """A screenshot with few colours, its first ``height`` lines."""
     with Image.open(file) as whole:
         image = whole.convert("RGB").crop((0, 0, whole.width, min(height or whole.height, whole.height)))
-    few = image.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few = image.quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     target = _target(f"{name}.png")
     few.save(target, optimize=True)
     return _checked(target)

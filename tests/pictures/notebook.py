@@ -39,18 +39,18 @@ session.flush()
 def panel() -> list[Path]:
     """Both orders of one search in both themes, and one exchange."""
     with shown((CELLS[0], CELLS[1], CELLS[3])) as page:
-        page.until(lambda: STAR in page.row(0).text)
+        page.until(lambda: STAR in page.all(".nbproxy-grid tbody tr")[0].text)
         page.row(0).click()
         page.says(f"“{STAR}”")
         page.until(lambda: page.all(".nbproxy-panel tr[aria-current]"))
-        kept = shot(page.picture("panel"), "panel", 1000)
+        kept = shot(page.picture("panel"), "panel", 976)
         page.button("Exchange").click()
         page.says("as curl")
         made = [page.picture("panel-exchange")]
         page.button("Side by side").click()
         page.says("upstream’s order")
         page.theme("JupyterLab Dark")
-        return [kept, *made, shot(page.picture("panel-dark"), "panel-dark", 1000)]
+        return [kept, *made, shot(page.picture("panel-dark"), "panel-dark", 976)]
 
 
 def quality() -> list[Path]:
