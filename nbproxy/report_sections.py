@@ -104,6 +104,8 @@ def outcome(rows: Frame) -> pd.Series[str]:
 
 def traffic(material: Material) -> Section:
     rows = material.exchanges
+    if rows.empty:
+        return Section("traffic", "Traffic", "Nothing has come through yet.")
     blocks: list[Block] = [_rates(rows)] if len(rows) > 1 else []
     blocks += [_counts(rows, "route", "What came"), _counts(rows, "status", "Answered with")]
     reasons = material.searches[material.searches["reason"].notna()]
