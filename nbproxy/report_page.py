@@ -182,7 +182,8 @@ figure{margin:1.2rem 0}figure svg{width:100%;height:auto;max-width:60rem;display
 @media (max-width:40rem){body{padding:1rem}figure{overflow-x:auto}figure svg{min-width:34rem}.scroll{margin-right:1rem}
 .tiles{grid-template-columns:repeat(auto-fit,minmax(6.2rem,1fr))}.wide table{min-width:38rem}
 th,td{white-space:nowrap}.t,.wide td{white-space:normal;min-width:11rem}.wide .m{min-width:0}
-caption span{display:inline-block;max-width:calc(100vw - 3rem);position:sticky;left:0}figcaption{position:sticky;left:0}}
+caption span{display:inline-block;max-width:calc(100vw - 3rem);position:sticky;left:0}
+figcaption{position:sticky;left:0}}
 footer{margin-top:3rem;border-top:1px solid var(--line);padding-top:.6rem}
 @media print{:root{color-scheme:light;--back:#fff;--ink:#000;--soft:#444;--line:#bbb;--card:#fff;--up:#000;--down:#000}
 body{max-width:none;padding:0;font-size:10pt}nav,.skip{display:none}.scroll{overflow:visible}

@@ -324,7 +324,9 @@ def _extremes(gains: Mapping[str, pd.Series[float]], measure: str) -> list[Block
         ends = pd.concat([ordered.head(CHANGED // 2), ordered.tail(CHANGED // 2)])
         ends = ends[~ends.index.duplicated()]
         if len(ends):
-            tables.append(Table(f"{name}: most gained, most lost", _telling(ends.rename(f"{measure} gained").reset_index())))
+            tables.append(
+                Table(f"{name}: most gained, most lost", _telling(ends.rename(f"{measure} gained").reset_index()))
+            )
     return tables
 
 
