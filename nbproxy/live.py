@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
+from rich.color import ColorSystem
 from rich.console import Console
+from rich.style import Style
 from rich.text import Text
 
 from . import views
@@ -69,11 +71,15 @@ def run(
 # -- full screen
 
 
+_COLOURS = {"standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT, "truecolor": ColorSystem.TRUECOLOR}
+
+
 class _Paper:
     """The terminal, on which only lines that changed are written anew."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._colours = _COLOURS.get(console.color_system or "")
         self._size: tuple[int, int] | None = None
         self._shown: list[tuple[Any, ...]] = []
 
@@ -93,9 +99,14 @@ class _Paper:
     def _ansi(self, line: Text, width: int) -> str:
         whole = line.copy()
         whole.truncate(width, overflow="ellipsis", pad=True)
-        with self._console.capture() as caught:
-            self._console.print(whole, end="", soft_wrap=True)
-        return caught.get()
+        whole.end = ""
+        # Not by `print`, which measures and wraps: three times the work.
+        return "".join(self._styled(piece.text, piece.style) for piece in whole.render(self._console))
+
+    def _styled(self, text: str, style: Style | None) -> str:
+        if style is None:
+            return text
+        return (style.without_color if self._console.no_color else style).render(text, color_system=self._colours)
 
 
 def _full_screen(controls: Controls, console: Console, pace: float, stop: threading.Event) -> None:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 import nbproxy
 from nbproxy import ConfigError, SessionClosed, live, views
@@ -256,6 +257,17 @@ def test_writing_of_any_width_stays_in_its_line(start: Start, json_upstream: Jso
         ranked = [one for one in shown[heads[1] + 1 :] if re.match(r" +\d+ d\d", one)]
         assert [int(one.split()[0]) for one in ranked] == list(range(1, len(ranked) + 1))
         assert len(ranked) >= 5
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_a_line_is_drawn_as_rich_would_print_it(no_color: bool) -> None:
+    made = Console(file=io.StringIO(), force_terminal=True, color_system="256", width=20, no_color=no_color)
+    line = Text("a [b] 寿司", "bold").append(" up", "green").append(" and on and on and on", "reverse")
+    printed = line.copy()
+    printed.truncate(20, overflow="ellipsis", pad=True)
+    with made.capture() as caught:
+        made.print(printed, end="", soft_wrap=True)
+    assert live._Paper(made)._ansi(line, 20) == caught.get()
 
 
 # -- plain lines
