@@ -3,7 +3,8 @@
 #   make demo    start the demo engine, rerank, compare, evaluate (about a minute after set-up)
 #   make test    every test (the notebooks are executed by them); needs node 20 or newer, and npm; the panel is looked
 #                at with chromium and chromium-driver where there are any
-#   make pictures  the README's pictures, from the real thing, in pictures/; needs chromium and chromium-driver
+#   make pictures  the README's pictures, from the real thing, into docs/pictures/, and more of them into pictures/; needs
+#                chromium, chromium-driver and tmux
 #   make lint    ruff, mypy --strict
 #   make notebooks  run the notebooks and store them with what they show
 #   make bench   figures, as ratios against peers in the same run (BENCH="--quick relay" for some, quickly); needs

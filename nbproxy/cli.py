@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +25,7 @@ import typer
 
 from ._version import __version__
 from .commands import (
+    MODELS,
     Authorities,
     Credentials,
     Json,
@@ -32,6 +35,7 @@ from .commands import (
     console,
     convert,
     doctor,
+    offered,
     print_json,
     report,
 )
@@ -44,12 +48,20 @@ _MODEL = (
     "What reranks: none, original, bm25, words, minilm (the packaged all-MiniLM-L6-v2), a folder, a Hugging Face hub "
     "id, a rerank service's URL, or module:attribute."
 )
+
+
+def _dialects(incomplete: str) -> list[str]:
+    from .dialects import DIALECTS, PRESETS
+
+    return offered(*DIALECTS, *PRESETS)(incomplete)
+
+
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The proxy's port; a free one if left out.")]
 Record = Annotated[Path | None, typer.Option(help="Where to record; a new directory of yours if left out.")]
 
 
 def demo(
-    model: Annotated[str, typer.Option(help=_MODEL)] = "minilm",
+    model: Annotated[str, typer.Option(help=_MODEL, autocompletion=MODELS)] = "minilm",
     port: Port = None,
     record: Record = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Only the first queries.")] = None,
@@ -86,11 +98,14 @@ def serve(
         typer.Option("--allow-host", help="A name by which others reach it for nbproxy.connect; may be repeated."),
     ] = None,
     port: Port = None,
-    model: Annotated[str, typer.Option(help=_MODEL)] = "none",
+    model: Annotated[str, typer.Option(help=_MODEL, autocompletion=MODELS)] = "none",
     depth: Annotated[int, typer.Option(min=1, help="How many hits are fetched and reranked.")] = 50,
     fields: Annotated[list[str] | None, typer.Option("--field", help="What the model reads; may be repeated.")] = None,
     dialects: Annotated[
-        list[str] | None, typer.Option("--dialect", help="The search API; found out if left out; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--dialect", help="The search API; found out if left out; may be repeated.", autocompletion=_dialects
+        ),
     ] = None,
     record: Record = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Keep the recording in memory only.")] = False,
@@ -107,7 +122,11 @@ def serve(
         list[str] | None, typer.Option("--header", help="'Name: value' on every request upstream; may be repeated.")
     ] = None,
     host_header: Annotated[
-        str, typer.Option(help="Host as it goes upstream: upstream (its own) or preserve.")
+        str,
+        typer.Option(
+            help="Host as it goes upstream: upstream (its own) or preserve.",
+            autocompletion=offered("upstream", "preserve"),
+        ),
     ] = "upstream",
     as_json: Json = False,
 ) -> None:
@@ -128,7 +147,7 @@ def serve(
 
       nbproxy serve https://search.example.com --model cross-encoder/ms-marco-MiniLM-L6-v2 --field title --field body
 
-      NBPROXY_AUTH=elastic:secret nbproxy serve https://localhost:9200 --fingerprint AB:CD:…
+      NBPROXY_AUTH=elastic:secret nbproxy serve https://localhost:9200 --fingerprint 3F:A2:…
     """
     if record is not None and no_record:
         raise typer.BadParameter("--record and --no-record exclude each other")
@@ -194,6 +213,8 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
             typer.echo(f"nbproxy: {error}", err=True)
             raise typer.Exit(1) from error
 
+    # Its lines are as long as the source's: where the terminal's end is for whoever prints them to say.
+    run.__doc__ = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.__doc__ or ""))
     return run
 
 

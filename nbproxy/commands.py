@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
     from .patient import Finding, Patient
 
+
+def offered(*names: str) -> Callable[[str], list[str]]:
+    """What a shell completes an option's value to; where none of them fits, it offers files."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+MODELS = offered("none", "original", "bm25", "words", "minilm")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Source = Annotated[Path, typer.Argument(help="A recording's directory (session.recording.path).")]
 Verify = Annotated[bool, typer.Option(help="Check the search engine's certificate.")]
@@ -59,8 +67,11 @@ def report(
 
     judged = None if qrels is None else read_qrels(qrels)
     asked = None if queries is None else read_queries(queries)
-    with _progress(STEPS, "reading") as done:
-        path = write(load(recording), output, judged, asked, title=title, done=done)
+    with _progress("reading", STEPS) as told:
+        steps = itertools.count(1)
+        path = write(
+            load(recording), output, judged, asked, title=title, done=lambda what: told(what, next(steps), STEPS)
+        )
     facts = {"report": str(path), "bytes": path.stat().st_size}
     if as_json:
         print_json(facts)
@@ -89,12 +100,13 @@ def convert(
 
       nbproxy convert ./recording -o hits.csv --rows hits
     """
+    from .convert import What
     from .convert import convert as converted
     from .recording import load
 
-    with _progress(1, "converting") as done:
-        count = converted(load(recording), output, "hits" if rows is Rows.HITS else "exchanges")
-        done("converted")
+    with _progress("reading") as told:
+        what: What = "hits" if rows is Rows.HITS else "exchanges"
+        count = converted(load(recording), output, what, done=lambda at, of: told("writing", at, of))
     if as_json:
         print_json({"file": str(output), "rows": count})
     else:
@@ -105,7 +117,9 @@ def doctor(
     url: Annotated[
         str | None, typer.Argument(help="A search engine or a running proxy; your newest proxy if left out.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Load this model too, as serve --model would.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Load this model too, as serve --model would.", autocompletion=MODELS)
+    ] = None,
     record: Annotated[Path | None, typer.Option(help="Where it is to record.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Where it is to listen.")] = None,
     verify: Verify = True,
@@ -207,14 +221,15 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _progress(steps: int, first: str) -> Iterator[Callable[[str], None]]:
-    """A bar on standard error, if that is a terminal; it is gone at the end."""
+def _progress(first: str, steps: int | None = None) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error, if that is a terminal; it is gone at the end. Where it is told the steps only later, it
+    moves to and fro until then."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda *_: None
         return
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description:<14}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task(first, total=steps)
-        yield lambda what: bar.update(task, advance=1, description=what.lower())
+        yield lambda what, at, of: bar.update(task, completed=at, total=of, description=what.lower())

@@ -15,26 +15,34 @@ if TYPE_CHECKING:
     from .recording import Recording
 
 What = Literal["exchanges", "hits"]
+Opened = Callable[[Path, Any], Any]  # where to, and the rows' schema → what has write_table, as a context
+ROWS = 16_384  # written at once
 
 
-def convert(recording: Recording, path: str | Path, what: What = "exchanges") -> int:
+def convert(
+    recording: Recording,
+    path: str | Path,
+    what: What = "exchanges",
+    *,
+    done: Callable[[int, int], None] = lambda _at, _of: None,
+) -> int:
     """Write a recording's rows to one file.
 
     :param path: ``….parquet``, ``….csv``, ``….arrow`` or ``….feather``; one that is there is replaced.
     :param what: ``exchanges`` (``recording.frame``) or ``hits`` (``recording.hits``), all columns. In CSV a body is
         text, bytes that are not UTF-8 as ``\\xNN``.
+    :param done: told how many rows of how many are written, for a progress bar.
     :returns: how many rows.
     :raises ConfigError: an unknown ending, or the file cannot be written.
     """
     target = Path(path)
-    write = WRITERS.get(target.suffix.lower())
-    if write is None:
+    opened = WRITERS.get(target.suffix.lower())
+    if opened is None:
         raise ConfigError(f"{target.name}: the file's ending says the format, one of {', '.join(WRITERS)}")
-    frame = recording.frame if what == "exchanges" else recording.hits
-    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = pa.Table.from_pandas(recording.frame if what == "exchanges" else recording.hits, preserve_index=False)
     half = target.with_name(f".{target.name}.part")
     try:
-        write(table, half)
+        _write(table, opened, half, done)
         half.replace(target)
     except (OSError, pa.ArrowException) as error:
         half.unlink(missing_ok=True)
@@ -42,16 +50,31 @@ def convert(recording: Recording, path: str | Path, what: What = "exchanges") ->
     return int(table.num_rows)
 
 
-def _parquet(table: Any, path: Path) -> None:
+def _write(table: Any, opened: Opened, path: Path, done: Callable[[int, int], None]) -> None:
+    """A slice at a time: what a slice is made into is never there for the whole table."""
+    shown = _texts if opened is _csv else lambda part: part
+    done(0, table.num_rows)
+    with opened(path, shown(table.schema.empty_table()).schema) as writer:
+        for begin in range(0, table.num_rows, ROWS):
+            part = table.slice(begin, ROWS)
+            writer.write_table(shown(part))
+            done(begin + part.num_rows, table.num_rows)
+
+
+def _parquet(path: Path, schema: Any) -> Any:
     from pyarrow import parquet
 
-    parquet.write_table(table, path, compression="zstd")
+    return parquet.ParquetWriter(path, schema, compression="zstd")
 
 
-def _csv(table: Any, path: Path) -> None:
+def _csv(path: Path, schema: Any) -> Any:
     from pyarrow import csv
 
-    csv.write_csv(_texts(table), path)
+    return csv.CSVWriter(path, schema)
+
+
+def _arrow(path: Path, schema: Any) -> Any:
+    return pa.ipc.new_file(str(path), schema)
 
 
 def _texts(table: Any) -> Any:
@@ -71,12 +94,7 @@ def _decoded(chunk: Any) -> Any:
         return pa.array(shown, pa.large_string())
 
 
-def _arrow(table: Any, path: Path) -> None:
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
-
-
-WRITERS: Mapping[str, Callable[[Any, Path], None]] = {
+WRITERS: Mapping[str, Opened] = {
     ".parquet": _parquet,
     ".csv": _csv,
     ".arrow": _arrow,

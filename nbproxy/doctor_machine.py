@@ -91,7 +91,8 @@ def model(patient: Patient) -> Iterator[Finding]:
         loaded = time.monotonic()
         scores = list(reranker("red shoes", ["shoes in red", "a green hat"]))
     except Exception as error:  # whatever a model raises is what was asked about
-        told = plain(f"{patient.model}: {type(error).__name__}: {error}", 300)
+        line = str(error).partition("\n")[0].removesuffix("a model is one of").rstrip("; ")
+        told = plain(f"{patient.model}: {type(error).__name__}: {line}", 300)
         yield Finding("fail", told, "the message says what is missing; --model none serves without")
         return
     seconds, spent = loaded - begun, 1000 * (time.monotonic() - loaded)

@@ -23,6 +23,8 @@ _NAMES: Mapping[str, str] = {
     **dict.fromkeys(("\r", "\n"), "enter"),
     **dict.fromkeys(("\x7f", "\x08"), "backspace"),
     "\x15": "clear",  # Ctrl-U
+    "\x0c": "redraw",  # Ctrl-L
+    "\x1a": "suspend",  # Ctrl-Z
     "\x1b": "escape",
     " ": "space",
 }
@@ -41,7 +43,8 @@ def named(text: str) -> list[str]:
 
 @contextlib.contextmanager
 def keyboard() -> Iterator[Keys]:
-    """Keys of standard input while the context lasts; the terminal is as it was behind it. Ctrl-C stays Ctrl-C."""
+    """Keys of standard input while the context lasts; the terminal is as it was behind it. Ctrl-C stays Ctrl-C; Ctrl-Z
+    is a key: whoever has changed the terminal has something to do before it stops."""
     try:
         import termios
         import tty
@@ -55,6 +58,9 @@ def keyboard() -> Iterator[Keys]:
         yield _none
         return
     tty.setcbreak(device)
+    modes = termios.tcgetattr(device)
+    modes[6][termios.VSUSP] = b"\0"  # no character
+    termios.tcsetattr(device, termios.TCSADRAIN, modes)
     decode = codecs.getincrementaldecoder("utf-8")("ignore").decode
     try:
         yield lambda seconds, _: _pressed(device, seconds, decode)

@@ -2,7 +2,7 @@
 
 Laws: what is drawn is :func:`nbproxy.screen.screen` of one snapshot; the loop alone does I/O (a model is loaded on a
 thread of its own); a line is written only where it changed, so nothing flickers; however the view ends (``q``, Ctrl-C,
-SIGTERM, the session's end), the terminal is as it was.
+SIGTERM, the session's end), or is put aside (Ctrl-Z), the terminal is as it was.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
+from rich.color import ColorSystem
 from rich.console import Console
+from rich.style import Style
 from rich.text import Text
 
 from . import views
@@ -69,11 +71,15 @@ def run(
 # -- full screen
 
 
+_COLOURS = {"standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT, "truecolor": ColorSystem.TRUECOLOR}
+
+
 class _Paper:
     """The terminal, on which only lines that changed are written anew."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._colours = _COLOURS.get(console.color_system or "")
         self._size: tuple[int, int] | None = None
         self._shown: list[tuple[Any, ...]] = []
 
@@ -93,22 +99,51 @@ class _Paper:
     def _ansi(self, line: Text, width: int) -> str:
         whole = line.copy()
         whole.truncate(width, overflow="ellipsis", pad=True)
-        with self._console.capture() as caught:
-            self._console.print(whole, end="", soft_wrap=True)
-        return caught.get()
+        whole.end = ""
+        # Not by `print`, which measures and wraps: three times the work.
+        return "".join(self._styled(piece.text, piece.style) for piece in whole.render(self._console))
+
+    def _styled(self, text: str, style: Style | None) -> str:
+        if style is None:
+            return text
+        return (style.without_color if self._console.no_color else style).render(text, color_system=self._colours)
 
 
 def _full_screen(controls: Controls, console: Console, pace: float, stop: threading.Event) -> None:
-    view, paper = View(controls, controls.snapshot(LINES)), _Paper(console)
-    with keyboard() as keys, console.screen():
-        due = 0.0
+    view = View(controls, controls.snapshot(LINES))
+    while _suspended(view, console, pace, stop):
+        # The terminal is the shell's until its `fg`. Not SIGSTOP: where no shell waits, this one does nothing.
+        os.kill(os.getpid(), signal.SIGTSTP)
+
+
+def _suspended(view: View, console: Console, pace: float, stop: threading.Event) -> bool:
+    """Draw until the view ends, or, which is True, until Ctrl-Z."""
+    paper, due = _Paper(console), 0.0
+    with keyboard() as keys, console.screen(), _no_wrapping(console):
         while not view.ended and not stop.is_set():
             if time.monotonic() >= due:
                 view.look(console.height)
                 due = time.monotonic() + pace
             paper.draw(view.lines(console))
             for key in keys(max(0.0, due - time.monotonic()), stop):
+                if key == "suspend":
+                    return True
+                if key == "redraw":
+                    paper = _Paper(console)
                 view.press(key)
+    return False
+
+
+@contextlib.contextmanager
+def _no_wrapping(console: Console) -> Iterator[None]:
+    """Terminals do not agree on how wide some writing is: a line that is wider than was reckoned ends at the edge, and
+    does not run into the next, which may not be written anew (DECAWM,
+    https://vt100.net/docs/vt510-rm/DECAWM.html)."""
+    _write(console, "\x1b[?7l")
+    try:
+        yield
+    finally:
+        _write(console, "\x1b[?7h")
 
 
 @contextlib.contextmanager

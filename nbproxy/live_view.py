@@ -81,6 +81,7 @@ class View:
     paused: bool = False
     ended: bool = False
     trouble: str = ""
+    lost: bool = False
     notice: str = ""
     wanted: str | None = None
     typing: bool = False
@@ -100,9 +101,9 @@ class View:
         try:
             self.snapshot = self.controls.snapshot(LINES if self.wanted else lines)
         except NbproxyError as error:
-            self.trouble = str(error)
+            self.trouble, self.lost = str(error), True
         else:
-            self.trouble = ""
+            self.trouble, self.lost = "", False
             self.pulse.add(self.snapshot)
             self.ended = self.ended or self.snapshot.status.get("state") in OVER
 
@@ -133,6 +134,7 @@ class View:
             now=now,
             paused=self.paused,
             trouble=self.trouble,
+            lost=self.lost,
             notice=self.notice,
             rates=pulse.rates,
             history=tuple(pulse.history),

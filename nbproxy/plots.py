@@ -23,6 +23,7 @@ from .tables import clean
 
 INSTALL = 'pip install "nbproxy[plot]"'
 COLOURS = ("#3b82c4", "#d97706", "#2f9e6e", "#b5548f", "#8a8f98")  # told apart on white and on black
+NAME = 40  # characters of a series' name at most
 _DASHES = ("-", "--", "-.", ":")
 _MARKERS = "osD^v"
 _INK = "#010203"  # stands for the page's own
@@ -101,13 +102,19 @@ def areas(edges: Sequence[Any], series: Mapping[str, Numbers], label: str) -> Ca
         bottom = np.zeros(len(edges) - 1)
         for place, (name, values) in enumerate(series.items()):
             top = bottom + np.asarray(values, dtype=float)
-            ax.stairs(top, edges, baseline=bottom, fill=True, color=_colour(place), label=clean(name), linewidth=0)
+            ax.stairs(top, edges, baseline=bottom, fill=True, color=_colour(place), label=_named(name), linewidth=0)
             bottom = top
         ax.set(ylabel=clean(label), ylim=(0, None), xlim=(edges[0], edges[-1]))
         ax.legend(loc="upper left", ncols=len(series), bbox_to_anchor=(0, 1.16), borderaxespad=0)
         _times(ax)
 
     return draw
+
+
+def _named(name: str) -> str:
+    """A series' name, so short that its picture stays wide."""
+    line = clean(name)
+    return line if len(line) <= NAME else line[: NAME - 1] + "…"
 
 
 def _times(ax: Axes) -> None:
@@ -126,7 +133,7 @@ def shares(series: Mapping[str, Numbers], label: str) -> Callable[[Axes], None]:
             share = np.arange(1, len(ordered) + 1) / len(ordered)
             ordered, share = _thinned(ordered), _thinned(share)
             style = {"color": _colour(place), "linestyle": _DASHES[place % len(_DASHES)], "linewidth": 2}
-            ax.step(ordered, share, where="post", label=clean(name), **style)
+            ax.step(ordered, share, where="post", label=_named(name), **style)
         ax.set(xlabel=clean(label), ylabel="share of exchanges", ylim=(0, 1.02), xscale="log")
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.legend(loc="lower right")
@@ -142,7 +149,7 @@ def falling(series: Mapping[str, Numbers], label: str, places: str) -> Callable[
             ordered = np.sort(np.asarray(values, dtype=float))
             marks = {"marker": _MARKERS[place % len(_MARKERS)], "markersize": 3} if len(ordered) <= 150 else {}
             style = {"color": _colour(place), "linestyle": _DASHES[place % len(_DASHES)], "linewidth": 2} | marks
-            ax.plot(_thinned(np.arange(1, len(ordered) + 1)), _thinned(ordered), label=clean(name), **style)
+            ax.plot(_thinned(np.arange(1, len(ordered) + 1)), _thinned(ordered), label=_named(name), **style)
         ax.set(xlabel=clean(places), ylabel=clean(label), ylim=(-0.02, 1.02))
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend(loc="lower right")
@@ -166,7 +173,7 @@ def differences(series: Mapping[str, Numbers], label: str) -> Callable[[Axes], N
             ordered = np.sort(np.asarray(values, dtype=float))[::-1]
             where = np.linspace(0, 1, len(ordered) + 1)
             ax.stairs(ordered, where, baseline=0, fill=len(series) == 1, color=_colour(place), alpha=0.85,
-                      linestyle=_DASHES[place % len(_DASHES)], linewidth=2, label=clean(name))  # fmt: skip
+                      linestyle=_DASHES[place % len(_DASHES)], linewidth=2, label=_named(name))  # fmt: skip
         ax.axhline(0, color=_INK, linewidth=1)
         ax.set(ylabel=clean(label), xlabel="share of queries, the most gained first", xlim=(0, 1))
         ax.legend(loc="upper right")
@@ -182,7 +189,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], label: str) -> Ca
             ax.plot([low, high], [place, place], color=_colour(0), linewidth=3, solid_capstyle="butt", alpha=0.6)
             ax.plot([middle], [place], "o", color=_colour(0), markersize=7)
         ax.axvline(0, color=_INK, linewidth=1)
-        ax.set(yticks=range(len(rows)), yticklabels=[clean(name)[:40] for name, *_ in rows], xlabel=clean(label))
+        ax.set(yticks=range(len(rows)), yticklabels=[_named(name) for name, *_ in rows], xlabel=clean(label))
         ax.set_ylim(len(rows) - 0.4, -0.6)
 
     return draw

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from .tables import Table, cells, clean
 
 WIDEST = 160
-_NUMBER = re.compile(r"[+-]?[\d,.]+ ?%?|–")  # in a cell: shown to the right
+LONG = 20  # characters of a text in a table
+_NUMBER = re.compile(r"[+▲▼-]?[\d,.]+ ?%?|–|=")  # in a cell: shown to the right
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +101,16 @@ def _table(table: Table) -> str:
     heads, rows, numbers = cells(table.frame)
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(heads)
     told = [number or all(map(_NUMBER.fullmatch, column)) for number, column in zip(numbers, columns, strict=True)]
-    kinds = [' class="n"' if number else "" for number in told]
+    kinds = [_kind(number, column) for number, column in zip(told, columns, strict=True)]
     first = "".join(f'<th scope="col"{kind}>{text(head)}</th>' for head, kind in zip(heads, kinds, strict=True))
     body = "".join(f"<tr>{_row(row, kinds)}</tr>" for row in rows)
     notes = "".join(f'<p class="note">{text(note, 400)}</p>' for note in table.notes)
     return _framed(table.title, f"<thead><tr>{first}</tr></thead><tbody>{body}</tbody>") + notes
+
+
+def _kind(number: bool, column: Sequence[str]) -> str:
+    """Numbers stand to the right; long texts keep some width on a narrow page, where the table is scrolled."""
+    return ' class="n"' if number else ' class="t"' if max(map(len, column), default=0) > LONG else ""
 
 
 def _row(row: Sequence[str], kinds: Sequence[str]) -> str:
@@ -116,7 +122,7 @@ def _framed(title: str, inner: str, kind: str = "scroll") -> str:
     """A table that is wider than the page is scrolled on its own, by keyboard too; narrow ones stand side by side."""
     return (
         f'<div class="{kind}" tabindex="0" role="region" aria-label="{text(title)}">'
-        f"<table><caption>{text(title)}</caption>{inner}</table></div>"
+        f"<table><caption><span>{text(title)}</span></caption>{inner}</table></div>"
     )
 
 
@@ -173,6 +179,11 @@ tbody th{font-weight:400}th,td{overflow-wrap:break-word;min-width:3.2rem}.wide t
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.m{text-align:center;white-space:nowrap}
 .up{color:var(--up)}.down{color:var(--down)}.note,figcaption,footer{color:var(--soft);font-size:.88rem;margin:.2rem 0}
 figure{margin:1.2rem 0}figure svg{width:100%;height:auto;max-width:60rem;display:block;color:var(--ink)}
+@media (max-width:40rem){body{padding:1rem}figure{overflow-x:auto}figure svg{min-width:34rem}.scroll{margin-right:1rem}
+.tiles{grid-template-columns:repeat(auto-fit,minmax(6.2rem,1fr))}.wide table{min-width:38rem}
+th,td{white-space:nowrap}.t,.wide td{white-space:normal;min-width:11rem}.wide .m{min-width:0}
+caption span{display:inline-block;max-width:calc(100vw - 3rem);position:sticky;left:0}
+figcaption{position:sticky;left:0}}
 footer{margin-top:3rem;border-top:1px solid var(--line);padding-top:.6rem}
 @media print{:root{color-scheme:light;--back:#fff;--ink:#000;--soft:#444;--line:#bbb;--card:#fff;--up:#000;--down:#000}
 body{max-width:none;padding:0;font-size:10pt}nav,.skip{display:none}.scroll{overflow:visible}

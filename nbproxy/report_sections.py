@@ -104,6 +104,8 @@ def outcome(rows: Frame) -> pd.Series[str]:
 
 def traffic(material: Material) -> Section:
     rows = material.exchanges
+    if rows.empty:
+        return Section("traffic", "Traffic", "Nothing has come through yet.")
     blocks: list[Block] = [_rates(rows)] if len(rows) > 1 else []
     blocks += [_counts(rows, "route", "What came"), _counts(rows, "status", "Answered with")]
     reasons = material.searches[material.searches["reason"].notna()]
@@ -199,7 +201,7 @@ def comparison(material: Material) -> Section:
     blocks: list[Block] = [Table("Means over queries", found.summary, counted("left out", found.left_out)), drawn]
     movers = found.movers(MOVERS)
     if len(movers):
-        blocks.append(Table("Furthest moves (a positive move is up)", _readable(movers)))
+        blocks.append(Table("Furthest moves", _readable(movers)))
     blocks += _side_by_side(material, list(_most_changed(found)))
     lead = "What reranking did to the order. Whether that was good, only judgments or clicks can say."
     return Section("comparison", "What changed", lead, blocks)
@@ -207,7 +209,14 @@ def comparison(material: Material) -> Section:
 
 def _readable(movers: Frame) -> Frame:
     kept = movers.drop(columns=["query_id", "a"]).rename(columns={"b": "model", "rank_a": "from", "rank_b": "to"})
-    return kept.dropna(axis="columns", how="all")
+    kept["move"] = [f"▲{move}" if move > 0 else f"▼{-move}" if move < 0 else "=" for move in kept["move"]]
+    return _telling(kept.dropna(axis="columns", how="all"))
+
+
+def _telling(rows: Frame) -> Frame:
+    """Without an index that is the same in every row."""
+    same = "index" in rows.columns and rows["index"].nunique(dropna=False) <= 1
+    return rows.drop(columns="index") if same else rows
 
 
 class Chosen(NamedTuple):
@@ -231,18 +240,23 @@ def _most_changed(found: Comparison) -> Iterator[Chosen]:
 def _side_by_side(material: Material, queries: Sequence[Chosen]) -> list[Moved]:
     """The newest reranked first page of each, hit by hit."""
     rows = material.frame[material.frame["reranked"].fillna(False) & (material.frame["offset"].fillna(0) == 0)]
-    hits = material.recorded.hits if queries else material.lines
-    hits = hits[hits["role"] == "served"]
-    found = [_moved(rows[rows["query_id"] == one.query_id], hits, one) for one in queries]
-    return [one for one in found if one is not None]
+    newest = [(one, _newest(rows[rows["query_id"] == one.query_id], one.system)) for one in queries]
+    pages = [(one, row) for one, row in newest if row is not None]
+    if not pages:
+        return []
+    hits = material.recorded.hits  # as many as there are, texts included: at once down to those that are shown
+    hits = hits[hits["exchange_id"].isin([row["exchange_id"] for _, row in pages]) & (hits["role"] == "served")]
+    return [_moved(row, hits, one) for one, row in pages]
 
 
-def _moved(rows: Frame, hits: Frame, one: Chosen) -> Moved | None:
+def _newest(rows: Frame, system: str) -> pd.Series[Any] | None:
+    """None for a shadow's order: nobody was served it."""
     names = rows["model"].astype("str")
-    rows = rows[(names == one.system) | (names + " (" + rows["model_fingerprint"].astype("str") + ")" == one.system)]
-    if rows.empty:  # a shadow's order: nobody was served it
-        return None
-    last = rows.iloc[-1]
+    rows = rows[(names == system) | (names + " (" + rows["model_fingerprint"].astype("str") + ")" == system)]
+    return None if rows.empty else rows.iloc[-1]
+
+
+def _moved(last: pd.Series[Any], hits: Frame, one: Chosen) -> Moved:
     own = hits[hits["exchange_id"] == last["exchange_id"]]
     own = own[own["part"].isna() if pd.isna(last["part"]) else (own["part"] == last["part"]).fillna(False)]
     before = own.sort_values("original_rank").head(PLACES).to_dict("records")
@@ -310,7 +324,9 @@ def _extremes(gains: Mapping[str, pd.Series[float]], measure: str) -> list[Block
         ends = pd.concat([ordered.head(CHANGED // 2), ordered.tail(CHANGED // 2)])
         ends = ends[~ends.index.duplicated()]
         if len(ends):
-            tables.append(Table(f"{name}: most gained, most lost", ends.rename(f"{measure} gained").reset_index()))
+            tables.append(
+                Table(f"{name}: most gained, most lost", _telling(ends.rename(f"{measure} gained").reset_index()))
+            )
     return tables
 
 

@@ -16,7 +16,7 @@ from . import views
 from .controls import Line, Sight, Snapshot
 
 HELP = "p pause · q quit · / filter · ↑↓ select · m model"
-_STYLES = {"running": "bold green", "stopped": "bold", "failed": "bold red"}
+_STYLES = {"running": "bold green", "stopped": "bold", "failed": "bold red", "lost": "bold red"}
 _SPARKS = "▁▂▃▄▅▆▇█"
 _MOVED = {"▲": "green", "▼": "yellow"}  # beside the sign, which says it without colours
 LOW = 16  # lines below which there is none to spare
@@ -33,6 +33,7 @@ class Scene:
     :ivar wanted: the filter, None for none; ``typing``: it is being typed.
     :ivar menu: the models to choose from, and which is marked; None: it is not open.
     :ivar trouble: why the snapshot is not a fresh one, or nothing; ``notice`` is told in its place where there is none.
+    :ivar lost: the proxy did not answer the last time that it was asked.
     """
 
     snapshot: Snapshot
@@ -42,6 +43,7 @@ class Scene:
     now: float = 0.0
     paused: bool = False
     trouble: str = ""
+    lost: bool = False
     notice: str = ""
     rates: Mapping[str, float] = field(default_factory=dict)
     history: Sequence[float] = ()
@@ -86,7 +88,8 @@ def _header(scene: Scene, width: int, height: int) -> list[Text]:
     facts = views.facts(scene.snapshot, scene.url, scene.name, scene.rate)
     first = _line("")
     first.append(f"nbproxy {facts.name} ", "bold")
-    first.append(facts.state, _STYLES.get(str(scene.snapshot.status.get("state")), "bold yellow"))
+    state = "lost" if scene.lost else str(scene.snapshot.status.get("state"))
+    first.append("✖ not answering" if scene.lost else facts.state, _STYLES.get(state, "bold yellow"))
     first.append(" · PAUSED" if scene.paused else "", "bold yellow")
     first.append(f" · {facts.address} → {facts.upstream}")
     counts = _line(f"{facts.traffic} · {facts.recorded} · ")
@@ -223,7 +226,7 @@ def _exchanges(scene: Scene, height: int, width: int) -> list[Text]:
     if not found:
         none = "none fits the filter" if scene.wanted else f"none yet: send searches to {views.plain(scene.url)}"
         return [heading, _line(none, "dim")][: max(height, 0)]
-    wide = 24 if width < 100 else 40
+    wide = 24 if width < 100 else 28 if width < 140 else 40
     heads = (
         ("age", 6, "right"),
         ("status", 6, "right"),

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from .errors import ConfigError
 from .frames import EVENT_COLUMNS, FRAME_COLUMNS, HITS_COLUMNS, Column, conform, from_batches, place_of, schema
 from .memory import MemoryLog
 from .streams import Bench, StreamFile, open_new, prelude
@@ -118,17 +119,31 @@ def read(segment: Segment, *, bulky: bool = True) -> Any:
     """A segment as an Arrow table of its kind's columns; the bulky ones null if they are not asked for or gone.
 
     :raises FileNotFoundError: it was removed since it was listed.
+    :raises ConfigError: it is damaged.
     """
     if not segment.sealed:
         with contextlib.suppress(FileNotFoundError):  # sealed since it was listed, by another process: see the laws
             return _read_stream(segment, bulky)
-    table = pa.ipc.open_file(pa.memory_map(str(segment.file))).read_all()
+    table = _read_file(segment.file)
     if bulky and segment.kind.bulky:
         with contextlib.suppress(FileNotFoundError):
-            bulk = pa.ipc.open_file(pa.memory_map(str(segment.bulk))).read_all()
+            bulk = _read_file(segment.bulk)
             for name in bulk.column_names:
                 table = table.append_column(name, bulk.column(name))
     return conform(table, segment.kind.columns)
+
+
+def _read_file(path: Path) -> Any:
+    """
+    :raises FileNotFoundError: it is not there.
+    :raises ConfigError: it is no Arrow file: such a file is written whole, so it was damaged since.
+    """
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{path} is damaged ({error}); move it away to read the rest of the recording") from error
 
 
 def read_row(segment: Segment, exchange_id: str, part: int | None) -> dict[str, Any] | None:

@@ -94,10 +94,15 @@ def to_text(tables: Sequence[Table]) -> str:
 
 
 def _text(table: Table) -> str:
+    from rich.cells import cell_len  # 日 is as wide as two letters
+
     heads, rows, numbers = cells(table.frame)
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
     lines = [
-        "  ".join(t.rjust(w) if n else t.ljust(w) for t, w, n in zip(row, widths, numbers, strict=True))
+        "  ".join(
+            " " * (w - cell_len(t)) + t if n else t + " " * (w - cell_len(t))
+            for t, w, n in zip(row, widths, numbers, strict=True)
+        )
         for row in [heads, *rows]
     ]
     return "\n".join(line.rstrip() for line in [clean(table.title), *lines, *map(clean, table.notes)])

@@ -173,6 +173,31 @@ class Page:
         file.write_bytes(self.panel.screenshot_as_png)
         return file
 
+    def window(self, name: str) -> Path:
+        """What the window shows."""
+        PICTURES.mkdir(exist_ok=True)
+        file = PICTURES / f"{name}.png"
+        file.write_bytes(self.driver.get_screenshot_as_png())
+        return file
+
+    def whole(self, name: str) -> Path:
+        """The whole document, however long."""
+        size = self.script("const e = document.documentElement; return [innerWidth, e.scrollHeight]")
+        view = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", view)
+        return self.window(name)
+
+    def sized(self, width: int, height: int) -> None:
+        """As a device of this size shows it; narrower than a window can be, too."""
+        view = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", view)
+        self.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
+
+    def dark(self, dark: bool = True) -> None:
+        """What the reader prefers."""
+        wanted = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
+
     def theme(self, name: str) -> None:
         self.driver.execute_async_script(
             "const done = arguments[1];"

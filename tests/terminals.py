@@ -47,6 +47,10 @@ class Tmux:
         shown = self._tmux("capture-pane", "-p").split("\n")
         return [line.rstrip() for line in shown[: self.height]]
 
+    def coloured(self) -> str:
+        """What is seen, with control sequences for its colours."""
+        return self._tmux("capture-pane", "-p", "-e", "-N").removesuffix("\n")
+
     def until(self, seen: Callable[[list[str]], bool]) -> list[str]:
         """What is seen, once it is what is waited for."""
         latest = time.monotonic() + 3 * TIMEOUT

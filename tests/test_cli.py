@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,6 +41,16 @@ def test_help_teaches_with_examples(command: str) -> None:
     assert result.exit_code == 0
     assert "Examples" in result.output
     assert f"nbproxy {command}" in result.output
+    assert not re.search("[\U0001f000-\U0001faff]", result.output)  # nothing between colons is taken for an emoji
+    lines = [line.strip() for line in result.output.split("Examples")[0].splitlines()]
+    for line, after in itertools.pairwise(lines):  # no line ends where one of the source does
+        assert not line or not after or len(f"{line} {after.split()[0]}") > 96, line
+
+
+def test_help_tells_the_exit_codes_and_how_to_complete() -> None:
+    told = " ".join(invoke("--help").output.split())
+    assert "Exit codes: 0 done, 1 failed, 2 wrong usage." in told
+    assert "--install-completion" in told
 
 
 WRONG = [

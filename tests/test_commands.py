@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +16,9 @@ import pytest
 import nbproxy
 from nbproxy import commands
 
+from .terminals import ROOT, Tmux
 from .test_cli import invoke
+from .test_live import Terminal
 from .test_report import recorded, searched
 from .upstreams import Json
 
@@ -97,11 +104,81 @@ def test_credentials(text: str | None, auth: object) -> None:
     assert commands.auth_of(text) == auth
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shells_complete(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shellingham
+LONG = {
+    "convert": ("convert", "FOLDER", "-o", "TARGET.csv"),
+    "report": ("report", "FOLDER", "-o", "TARGET.html"),
+}
 
-    monkeypatch.setattr(shellingham, "detect_shell", lambda: (shell, f"/bin/{shell}"))
-    done = invoke("--show-completion")
-    assert done.exit_code == 0
-    assert "nbproxy" in done.stdout.lower() or "complete" in done.stdout.lower()
+
+@pytest.mark.parametrize("command", LONG)
+def test_a_bar_is_shown_on_a_terminal_and_gone_at_the_end(folder: Path, tmp_path: Path, command: str) -> None:
+    names = {"FOLDER": str(folder), "TARGET.csv": str(tmp_path / "x.csv"), "TARGET.html": str(tmp_path / "x.html")}
+    arguments = [names.get(word, word) for word in LONG[command]]
+    with Terminal(f"from nbproxy import cli\ncli.app({arguments!r})") as terminal:
+        shown = terminal.until(str(tmp_path / "x"))
+        assert "reading" in shown
+        assert {"convert": "writing", "report": "errors"}[command] in shown
+        assert "━" in shown
+        assert shown.rindex("\x1b[2K") > shown.rindex("━")  # it was wiped away
+        terminal.until("\n")
+        assert terminal.close() == 0
+
+
+@pytest.mark.parametrize("command", LONG)
+def test_elsewhere_is_no_bar_and_json_is_alone(folder: Path, tmp_path: Path, command: str) -> None:
+    names = {"FOLDER": str(folder), "TARGET.csv": str(tmp_path / "x.csv"), "TARGET.html": str(tmp_path / "x.html")}
+    done = subprocess.run(
+        [sys.executable, "-m", "nbproxy", *(names.get(word, word) for word in LONG[command]), "--json"],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+    assert set(json.loads(done.stdout)) == {"convert": {"file", "rows"}, "report": {"report", "bytes"}}[command]
+
+
+SHELLS = {
+    # how the shell itself asks its completion, at the end of each line that is read
+    "bash": """
+        eval "$(_NBPROXY_COMPLETE=source_bash nbproxy)"
+        while read -r line; do
+            read -ra COMP_WORDS <<<"$line"; [[ $line == *" " ]] && COMP_WORDS+=(""); COMP_CWORD=$((${#COMP_WORDS[@]}-1))
+            COMPREPLY=(); "$(complete -p nbproxy | sed 's/.*-F //; s/ .*//')" nbproxy; echo "${COMPREPLY[@]}"
+        done""",
+    "fish": """
+        _NBPROXY_COMPLETE=source_fish nbproxy | source
+        while read -l line; complete -C "$line" | cut -f 1 | string join ' '; end""",
+}
+COMPLETED = {
+    "nbproxy re": {"report"},
+    "nbproxy serve --mo": {"--model"},
+    "nbproxy demo --model b": {"bm25"},
+    "nbproxy serve --dialect el": {"elasticsearch"},
+    "nbproxy convert . --rows h": {"hits"},
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_shells_complete(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [shell, "-c", textwrap.dedent(SHELLS[shell])], input="".join(f"{line}\n" for line in COMPLETED),
+        capture_output=True, text=True, env=environment, timeout=120,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert [set(line.split()) for line in done.stdout.splitlines()] == [*COMPLETED.values()]
+
+
+def test_zsh_completes(tmp_path: Path) -> None:
+    """As a person has it: installed, in a terminal. The first Tab of a shell is spent on loading it."""
+    if shutil.which("zsh") is None:
+        pytest.skip("there is no zsh")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = f"env HOME={tmp_path} ZDOTDIR={tmp_path} PATH={path}"
+    with Tmux(f"{environment} zsh -c 'nbproxy --install-completion; exec zsh -d'", 100, 20, folder=tmp_path) as tmux:
+        tmux.press("echo rea''dy", "Enter")
+        tmux.until(lambda shown: "ready" in shown)
+        tmux.press("nbproxy rep", "Tab", "Tab")
+        tmux.until(lambda shown: any("nbproxy report" in line for line in shown))

@@ -56,3 +56,25 @@ def test_an_ending_that_says_nothing_is_told(recording: nbproxy.Recording, tmp_p
     with pytest.raises(ConfigError, match="cannot be written"):
         convert(recording, tmp_path / "none" / "x.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["recording"]
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.csv", "x.arrow"])
+def test_it_is_written_by_the_slice_and_tells_how_far_it_is(
+    recording: nbproxy.Recording, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tmp_path / f"whole-{name}"
+    convert(recording, whole)
+    monkeypatch.setattr("nbproxy.convert.ROWS", 1)
+    told: list[tuple[int, int]] = []
+    assert convert(recording, tmp_path / name, done=lambda at, of: told.append((at, of))) == 2
+    assert told == [(0, 2), (1, 2), (2, 2)]
+    read = {**READ, "x.csv": pd.read_csv}[name]
+    pd.testing.assert_frame_equal(read(tmp_path / name), read(whole))
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.csv", "x.arrow"])
+def test_nothing_recorded_is_a_file_of_columns(tmp_path: Path, name: str) -> None:
+    Recorder(tmp_path / "recording", session_id="a").close()
+    empty = nbproxy.load(tmp_path / "recording")
+    assert convert(empty, tmp_path / name) == 0
+    assert list({**READ, "x.csv": pd.read_csv}[name](tmp_path / name).columns) == list(empty.frame.columns)

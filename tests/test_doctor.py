@@ -214,6 +214,9 @@ def test_models() -> None:
     (bad,) = of(doctor_machine.model, Patient(model="json:nothing"))
     assert bad.state == "fail"
     assert "cannot be imported" in bad.what
+    (none,) = of(doctor_machine.model, Patient(model="/no/such"))
+    assert none.what.startswith("/no/such: ConfigError: '/no/such' is no built-in model")
+    assert "a model is one of" not in none.what  # a list of lines: not for one line
 
 
 def test_a_library_that_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

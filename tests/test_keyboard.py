@@ -15,6 +15,7 @@ TYPED = [
     ("\x1b", ["escape"]),
     ("\r\n\x7f\x08\x15 ", ["enter", "enter", "backspace", "backspace", "clear", "space"]),
     ("\x1b[15~\x1b[1;5Cq\x01", ["q"]),
+    ("\x0c\x1a", ["redraw", "suspend"]),
     ("寿ß", ["寿", "ß"]),
     ("", []),
 ]

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 import nbproxy
 from nbproxy import ConfigError, SessionClosed, live, views
@@ -216,6 +217,59 @@ def test_another_size_is_drawn_anew(beside: Beside) -> None:
     assert len(tmux.until(whole)) == 30
 
 
+def test_it_can_be_put_aside_and_taken_up_again(start: Start, json_upstream: Json, tmp_path: Path) -> None:
+    """Ctrl-Z gives the shell its terminal back, `fg` the view its own, keys included."""
+    session = start(json_upstream.url, model=backwards)
+    with Tmux("env PS1='shell> ' bash --norc", 80, 24, folder=tmp_path) as tmux:
+        tmux.until(lambda shown: shown[0] == "shell>")
+        tmux.press(f"{sys.executable} -m nbproxy live {session.url}", "Enter")
+        tmux.until(lambda shown: shown[-1].startswith("p pause"))
+        tmux.press("C-z")
+        tmux.until(lambda shown: any("Stopped" in one for one in shown) and "shell>" in shown)
+        assert not any("newest exchanges" in one for one in tmux.lines())
+        tmux.press("fg", "Enter")
+        tmux.until(lambda shown: shown[-1].startswith("p pause") and shown[0].startswith("nbproxy "))
+        tmux.press("p")
+        tmux.until(lambda shown: "PAUSED" in shown[0])
+        tmux.press("C-l", "q")
+        tmux.until(lambda shown: [one for one in shown if one][-1] == "shell>" and not shown[-1])
+
+
+WIDE = ("日本語の検索", "👩‍👩‍👧‍👦 🇩🇪 ☠️", "שלום עולם", "مرحبا", "क्षि देवनागरी", "กำลัง", "é̂̃", "ＦＵＬＬ")
+
+
+def test_writing_of_any_width_stays_in_its_line(start: Start, json_upstream: Json, tmp_path: Path) -> None:
+    def answer(*_: object) -> tuple[int, Any]:
+        hits = [{"_index": "b", "_id": f"d{n}", "_score": 1.0, "_source": {"title": 9 * one}}
+                for n, one in enumerate(WIDE)]  # fmt: skip
+        return 200, {"hits": {"total": {"value": len(hits), "relation": "eq"}, "hits": hits}}
+
+    json_upstream.answer = answer
+    session = start(json_upstream.url, model=backwards)
+    for one in WIDE:
+        search(session, {"query": {"match": {"title": 9 * one}}})
+    with Tmux(f"{sys.executable} -m nbproxy live {session.url}", 80, 24, folder=tmp_path) as tmux:
+        tmux.until(lambda shown: shown[-1].startswith("p pause"))
+        tmux.press("p")  # what is drawn now goes over what was drawn before
+        shown = tmux.until(lambda shown: "PAUSED" in shown[0])
+        heads = [place for place, one in enumerate(shown) if re.match("newest exchanges|rank upstream", one)]
+        assert all(re.match(r" +\d+ s +200 ", one) for one in shown[heads[0] + 2 : heads[1] - 1])
+        ranked = [one for one in shown[heads[1] + 1 :] if re.match(r" +\d+ d\d", one)]
+        assert [int(one.split()[0]) for one in ranked] == list(range(1, len(ranked) + 1))
+        assert len(ranked) >= 5
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_a_line_is_drawn_as_rich_would_print_it(no_color: bool) -> None:
+    made = Console(file=io.StringIO(), force_terminal=True, color_system="256", width=20, no_color=no_color)
+    line = Text("a [b] 寿司", "bold").append(" up", "green").append(" and on and on and on", "reverse")
+    printed = line.copy()
+    printed.truncate(20, overflow="ellipsis", pad=True)
+    with made.capture() as caught:
+        made.print(printed, end="", soft_wrap=True)
+    assert live._Paper(made)._ansi(line, 20) == caught.get()
+
+
 # -- plain lines
 
 
@@ -364,10 +418,10 @@ def test_full_screen_outlives_a_proxy_that_is_gone_for_a_while(start: Start, jso
     session.stop()
     view.look()
     assert view.trouble.startswith("nothing answers")
-    assert not view.ended
+    assert (view.lost, view.ended) == (True, False)
     session = start(json_upstream.url)
     view.look()
-    assert (view.trouble, view.ended) == ("", False)
+    assert (view.trouble, view.lost, view.ended) == ("", False, False)
 
 
 def test_here_is_no_notebook() -> None:

@@ -298,3 +298,13 @@ def test_the_reprs_say_what_is_in_it_and_escape_it(tmp_path):
     assert "<b>" not in html
     assert "&lt;b&gt;" in html
     assert ">2</td>" in html
+
+
+@pytest.mark.parametrize("kind", ["rows", "bodies"])
+@pytest.mark.parametrize("left", [b"", b"ARROW1\0\0 and no more", b"garbage" * 999])
+def test_a_damaged_file_is_named(tmp_path, kind, left):
+    recording = record(tmp_path, exchange(1, response_body=b"x"))
+    [file] = tmp_path.glob(f"{kind}-*.arrow")
+    file.write_bytes(left)
+    with pytest.raises(ConfigError, match=f"{file.name} is damaged"):
+        _ = recording.frame

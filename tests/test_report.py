@@ -18,6 +18,7 @@ from nbproxy import ConfigError
 from nbproxy.ranking import Hit, Ranking
 from nbproxy.recorder import Recorder
 
+from . import browser
 from .recordings import exchange, ranking
 from .test_searches import backwards, search
 from .test_views import HOSTILE
@@ -151,6 +152,36 @@ def test_a_recording_with_no_searches_says_so(tmp_path: Path) -> None:
 def test_own_routes_only_is_a_page_too(tmp_path: Path) -> None:
     page = Page(recorded(tmp_path / "r", exchange(1, route="own")).report(tmp_path / "r.html").read_text())
     assert "nothing yet" in page.text
+    assert "Nothing has come through yet." in page.text
+    assert not [tag for tag, _ in page.elements if tag == "table"]
+
+
+def test_moves_have_signs_and_an_index_that_is_the_same_everywhere_is_left_out(
+    recording: nbproxy.Recording, tmp_path: Path
+) -> None:
+    text = recording.report(tmp_path / "r.html").read_text()
+    moves = text[text.index("Furthest moves") :]
+    moves = moves[: moves.index("</table>")]
+    assert re.findall(r'<th scope="col"[^>]*>([^<]+)', moves) == ["query", "model", "doc_id", "from", "to", "move"]
+    assert re.search(r'<td class="n">▲2</td>', moves)
+    assert re.search(r'<td class="n">▼2</td>', moves)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(bool(browser.missing()), reason=f"there is no {browser.missing()}")
+def test_it_fits_a_telephone_and_a_desk_and_fetches_nothing(tmp_path: Path) -> None:
+    known = [searched(n, f"{EVIL} {n}", EVIL) for n in range(3)]
+    page_of = recorded(tmp_path / "recording", *known, searched(9, EVIL, reranked=False, error=EVIL, rankings=()))
+    file = page_of.report(tmp_path / "r.html", QRELS)
+    with browser.chromium() as page:
+        for width, height, dark in ((390, 844, True), (390, 844, False), (1200, 900, True), (1200, 900, False)):
+            page.sized(width, height)
+            page.dark(dark)
+            page.driver.get(file.as_uri())
+            assert page.script("return document.documentElement.scrollWidth") <= width
+            assert page.script("return performance.getEntriesByType('resource').length") == 0
+            assert page.script("return document.querySelectorAll('script,img,iframe').length") == 0
+            page.whole(f"report-hostile-{width}{'-dark' if dark else ''}")
 
 
 def test_a_shadow_and_one_name_of_two_models_are_compared(tmp_path: Path) -> None:

@@ -81,6 +81,9 @@ def test_a_screen_of_80_by_24() -> None:
 def test_pausing_and_trouble_are_told() -> None:
     assert "PAUSED" in drawn(scene(paused=True), 80, 24)[0]
     assert "⚠ nothing answers" in drawn(scene(trouble="nothing answers"), 80, 24)[-2]
+    lost = drawn(scene(trouble="nothing answers", lost=True), 80, 24)[0]
+    assert "✖ not answering" in lost
+    assert "running" not in lost
 
 
 def test_markup_is_text() -> None:

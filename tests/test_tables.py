@@ -42,3 +42,8 @@ def test_a_table_without_rows() -> None:
     assert to_text([table]) == "t\na  b\nleft out: x 1"
     assert "<tbody></tbody>" in to_html([table])
     assert counted("left out", pd.Series(dtype="int64")) == []
+
+
+def test_wide_writing_keeps_its_column() -> None:
+    shown = to_text([Table("t", pd.DataFrame({"query": ["日本語", "red shoes"], "n": [1, 20]}))])
+    assert shown.splitlines() == ["t", "query       n", "日本語      1", "red shoes  20"]
