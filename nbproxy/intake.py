@@ -6,7 +6,8 @@ Laws:
   blocks, raises, or waits for the disk. If the thread falls so far behind that ``BACKLOG_ROWS`` rows or
   ``BACKLOG_BYTES`` of bodies wait, new rows are refused.
 - What comes is a reference (an ended ``Draft``). Plain ones become columns on the loop, ``SLICE_ROWS`` at once: two
-  threads that want the interpreter cost each other more than the work.
+  threads that want the interpreter cost each other more than the work. So every ``FLUSH_S`` the loop is asked to make
+  columns of what there is with the next row, and only if none comes the thread does it.
 - Everything is taken in the order in which it came; a barrier (an event) stands behind what came before it.
 """
 
@@ -24,6 +25,7 @@ from .exchange import Exchange
 from .streams import Message
 
 FLUSH_S = 0.1
+ASKED_S = 0.01  # so long the thread waits for the loop to make columns of what is left
 FLUSH_ROWS = 4096
 FLUSH_BYTES = 16 * 2**20
 HURRY_ITEMS = 4  # slices
@@ -77,7 +79,9 @@ class Intake:
         self._plain_weight = 0
         self.gate = threading.Lock()  # what leaves ``_plain`` is in ``_pending`` before anybody else's is
         self._wake, self._hurry = threading.Event(), threading.Event()
-        self._awake = False
+        self._awake = self._asked = False
+        self._answered = threading.Event()  # the loop did as it was asked
+        self._left = False  # what is not built yet may stay
         self._came = self._rows_came = self._rows_went = 0
         self.went = self.refused = 0
         self.closed = False
@@ -95,7 +99,7 @@ class Intake:
         if self.builds and isinstance(row, Draft) and row.more is None:
             self._plain.append(row)
             self._plain_weight += row.weight
-            if len(self._plain) >= SLICE_ROWS or self._plain_weight >= SLICE_BYTES:
+            if len(self._plain) >= SLICE_ROWS or self._plain_weight >= SLICE_BYTES or self._asked:
                 self._build()
         else:
             self._hand_over(row)
@@ -121,6 +125,9 @@ class Intake:
             kept = batch if message is None else None
             self._pending.append(Built(kept, message, sum(draft.weight for draft in drafts), len(drafts)))
             self._built(drafts, batch)
+        if self._asked:
+            self._asked = False
+            self._answered.set()
         if len(self._pending) >= HURRY_ITEMS:
             self._hurry.set()
 
@@ -166,14 +173,21 @@ class Intake:
     def wait(self, idle: float | None) -> None:
         """Until ``FLUSH_S`` after something came, or somebody is in a hurry; at most ``idle`` seconds for nothing."""
         self._wake.wait(idle)
-        self._hurry.wait(FLUSH_S)
+        self._left = self._hurry.wait(FLUSH_S)  # who is in a hurry has handed over what is to be written
         self._wake.clear()
         self._hurry.clear()
         self._awake = False  # what comes from now on sets the event again
+        if not self._left and self._plain:
+            self._answered.clear()
+            self._asked = True
+            self._left = self._answered.wait(ASKED_S)
+            self._asked = False
 
     def taken(self) -> Iterator[list[Item]]:
-        """All that waits, so many at once as make a batch."""
-        self._hand_over()
+        """All that waits, so many at once as make a batch; what the loop will make columns of soon stays."""
+        if not self._left or self.closed:
+            self._hand_over()
+        self._left = False
         while self._pending:
             yield self._take()
 
