@@ -290,9 +290,12 @@ class Session(LiveSettings, Recorded):
         return self._row(exchange_id, part)
 
     def _row(self, exchange_id: str, part: int | None) -> Mapping[str, Any] | None:
-        self._barrier()
-        self._recorder.flush()
-        return row(self.pages, exchange_id, part)
+        found = row(self.pages, exchange_id, part)  # what is written stays as it is: nobody has to wait
+        if found is None:
+            self._barrier()
+            self._recorder.flush()
+            found = row(self.pages, exchange_id, part)
+        return found
 
     @property
     def errors(self) -> list[ErrorNote]:
@@ -353,22 +356,31 @@ class Session(LiveSettings, Recorded):
 
     def sights(self, exchange_id: str, part: int | None = None) -> tuple[Sight, ...]:
         """Every recorded order of one search, served first, shadows and replays behind it; () where it has none."""
-        self._barrier()
-        return self.sights_now(exchange_id, part)
+        found = sights(self.pages, exchange_id, part)  # of shadows those that are written; :meth:`flush` waits for more
+        if not found:
+            self._barrier()
+            found = self.sights_now(exchange_id, part)
+        return found
 
     def sights_now(self, exchange_id: str, part: int | None = None) -> tuple[Sight, ...]:
         """The same without the barrier."""
-        self._recorder.flush()
-        return sights(self.pages, exchange_id, part)
+        found = sights(self.pages, exchange_id, part)
+        if not found:
+            self._recorder.flush()
+            found = sights(self.pages, exchange_id, part)
+        return found
 
     def lines(self, asking: Asking | None = None) -> Listed:
         """A page of recorded exchanges, newest first, found without reading the others' bodies."""
-        self._barrier()
-        return self.lines_now(asking or Asking())
+        asking = asking or Asking()
+        if asking.before is None or asking.after is not None:
+            self._barrier()
+        return self.lines_now(asking)
 
     def lines_now(self, asking: Asking) -> Listed:
         """The same without the barrier."""
-        self._recorder.flush()
+        if asking.before is None or asking.after is not None:  # a row that has a number is written
+            self._recorder.flush()
         return listed(self.pages, asking)
 
     def set_model(self, name: str | None) -> None:

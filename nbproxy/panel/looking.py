@@ -7,7 +7,7 @@ exchange, one search's orders; and it is asked again only where something may ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from msgspec import structs
@@ -59,7 +59,7 @@ class Looking:
         self.pulse = Pulse()
         self.snapshot = Snapshot(status={})
         self.depth = 1
-        self.page = _EMPTY
+        self.page = self.on_screen = _EMPTY  # what was read last, and what the table shows
         self.sights: tuple[Sight, ...] = ()
         self.trouble = ""
         self.chosen: Key | None = None  # None: follow the newest reranked search
@@ -77,8 +77,8 @@ class Looking:
 
     def choose(self, place: int) -> Key | None:
         """Select the exchange in a row of the table; the table stays where it is then."""
-        if place < len(self.page.lines):
-            self._following, self.chosen = False, traffic.key(self.page.lines[place])
+        if place < len(self.on_screen.lines):
+            self._following, self.chosen = False, traffic.key(self.on_screen.lines[place])
         return self.chosen
 
     def newest(self) -> None:
@@ -113,16 +113,26 @@ class Looking:
 
     # -- looks
 
-    def look(self) -> None:
-        """Ask the session for what is to be shown."""
+    def look(self, hurried: Callable[[], bool] = lambda: False) -> None:
+        """Ask the session for what is to be shown.
+
+        :param hurried: asked between two questions; True: leave the rest for another look, as a user waits.
+        """
         self.snapshot = self._session.snapshot(_LINES)
+        self.trouble = ""
         self.depth = self._session.depth
         self.pulse.add(self.snapshot)
-        self._read_page()
-        self.read_chosen()
-        self.trouble = ""
+        for read in (self._read_page, self._read_chosen):
+            if not hurried():
+                read()
 
-    def read_chosen(self) -> None:
+    def answer(self) -> None:
+        """What the user waits for, and nothing else: the page that was turned to, the exchange that was chosen."""
+        if self._asking is not None:
+            self._read_page()
+        self._read_chosen()
+
+    def _read_chosen(self) -> None:
         """What the view that is open needs of the chosen exchange, or of the newest."""
         if self.view == "Exchange":
             self._read_row()
@@ -136,10 +146,14 @@ class Looking:
             asking = self._filter
         if asking is None:
             return
+        try:
+            page = self._session.lines(asking)
+            if asking.after is not None and len(page.lines) < traffic.ROWS:
+                self._following, page = True, self._session.lines(self._filter)
+        except BaseException:
+            self._asking = self._asking or asking  # it is still wanted
+            raise
         self._seen = count
-        page = self._session.lines(asking)
-        if asking.after is not None and len(page.lines) < traffic.ROWS:
-            self._following, page = True, self._session.lines(self._filter)
         self.page = page
 
     def _read_sights(self) -> None:

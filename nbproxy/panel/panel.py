@@ -59,6 +59,7 @@ class Panel:
         self._quality, self._measured_at, self._measuring = "", -1, False
         self._rest_until = 0.0
         self._spent: deque[float] = deque(maxlen=_BUDGET)
+        self._owed = self._cut = False  # an answer that waits for its turn; a look that was cut short
         self._widgets = w = Widgets()
         self.widget = w.whole
         self.widget.snapshot = self._static
@@ -109,8 +110,6 @@ class Panel:
             return
         with contextlib.suppress(Exception):  # a callback that raises is a traceback in the log, and no use
             does()
-        for part in (self._detail, self._table):
-            self._parts[part] = -1  # what the user waits for comes first
         self._wake.set()
 
     def _newest(self) -> None:
@@ -186,45 +185,68 @@ class Panel:
     def _refresh(self) -> None:
         quiet = 0
         while not self._closed.is_set():
-            woken = self._wake.wait(IDLE_S if quiet >= _SETTLED else BUSY_S)
+            woken = self._wake.wait(self._pause(quiet))
             self._wake.clear()
             if not self._closed.is_set():
                 with contextlib.suppress(Exception):  # the kernel may be going away; nothing ends this thread
-                    if woken:
-                        self._answer()
-                    self._look()
-                    quiet = 0 if self._show(len(self._parts) if woken else 1) or woken else quiet + 1
+                    shown = self._answer() if woken or self._owed else False
+                    if not self._owed:
+                        self._look()
+                        shown |= self._show(len(self._parts) if woken else 1)
+                    quiet = 0 if shown or woken else quiet + 1
 
-    def _answer(self) -> None:
+    def _pause(self, quiet: int) -> float:
+        """Until the next look; until it may be assigned, where a user waits for it."""
+        if self._owed:
+            return max(0.0, self._spent[0] + 1.0 - time.monotonic())
+        return IDLE_S if quiet >= _SETTLED else BUSY_S
+
+    def _answer(self) -> bool:
         """What was clicked, before anything else is looked at."""
         with contextlib.suppress(NbproxyError, OSError):  # the look that follows says what is wrong
-            self._looking.read_chosen()
-            if self._affordable() and self._detail():
+            self._looking.answer()
+        waited_for = (self._detail, self._table)
+        self._owed = not self._affordable()
+        if self._owed:
+            return False
+        shown = False
+        for part in waited_for:
+            if self._affordable() and part():
+                self._parts[part] = next(self._turn)
                 self._spent.append(time.monotonic())
+                shown = True
+        return shown
 
     def _look(self) -> None:
+        """Everything; one that was cut short for a click is followed by one that is not."""
         with self._lock:
             self._settled = {what for what, waiting in self._pending.items() if not waiting}
+        cut = self._cut
+        self._cut = False
         try:
-            self._looking.look()
+            self._looking.look(lambda: self._hurried(cut))
             self._measure()
         except Exception as error:
             self._looking.trouble = f"the proxy cannot be seen: {error}"
 
+    def _hurried(self, cut: bool) -> bool:
+        self._cut = not cut and self._wake.is_set()
+        return self._cut
+
     def _show(self, most: int) -> bool:
-        """Let at most so many parts assign what changed in them, the one that waits longest first."""
+        """Let at most so many parts assign what changed in them, the one that waits longest first; what nobody waits
+        for leaves one assignment to who clicks next."""
         assigned = False
         for part in sorted(self._parts, key=lambda part: self._parts[part]):
-            if most and self._affordable() and part():
+            if most and self._affordable(_BUDGET - 1) and part():
                 self._parts[part] = next(self._turn)
                 self._spent.append(time.monotonic())
                 most, assigned = most - 1, True
-            elif most and self._parts[part] < 0:
-                self._parts[part] = next(self._turn)
         return assigned
 
-    def _affordable(self) -> bool:
-        return len(self._spent) < _BUDGET or time.monotonic() - self._spent[0] >= 1.0
+    def _affordable(self, most: int = _BUDGET) -> bool:
+        """Whether fewer than ``most`` were assigned in the last second."""
+        return len(self._spent) < most or time.monotonic() - self._spent[-most] >= 1.0
 
     # -- the parts: each assigns what changed in it, at most one message, and says whether it did
 
@@ -243,7 +265,10 @@ class Panel:
         return self._assigned(self._widgets.header, self._looking.header(notice, loading=loading))
 
     def _table(self) -> bool:
-        return self._assigned(self._widgets.table, self._looking.table())
+        page = self._looking.page
+        changed = self._assigned(self._widgets.table, self._looking.table())
+        self._looking.on_screen = page  # a press on a row means what stands there, not what was read since
+        return changed
 
     def _detail(self) -> bool:
         shown = {"Side by side": self._looking.side, "Exchange": self._looking.exchange}
