@@ -1,10 +1,11 @@
-"""What is shown when: one thread that looks, and what a click asks of it.
+"""What is shown when: one thread that assigns, and what a click asks of it.
 
 Laws, as the contract's §1 has them: widgets are made where ``Panel`` is (the main thread); afterwards one refresher
-thread assigns traits, at most four in any second, whatever the traffic, and only where something changed. While
-nobody clicks it takes three of the four, so that a click's answer need not wait. Callbacks do nothing but note a wish
-and wake a thread: they never block the kernel on a loading model, never raise, never print. Nothing here uses an
-Output widget. Whatever was recorded is escaped on its way into the page.
+thread assigns traits, at most four in any second, whatever the traffic, and only where something changed. What nobody
+waits for takes three of the four, so that a click's answer need not wait; nor does it wait for looks, which have a
+thread of their own, as they wait for the recorder. Callbacks do nothing but note a wish and wake a thread: they never
+block the kernel on a loading model, never raise, never print. Nothing here uses an Output widget. Whatever was recorded
+is escaped on its way into the page.
 
 ipywidgets is imported with the first panel, not with nbproxy.
 """
@@ -51,15 +52,18 @@ class Panel:
             Worker(f"nbproxy-panel-{name}") for name in ("loads", "sets", "quality")
         )
         self._lock = threading.Lock()
-        self._wake, self._closed = threading.Event(), threading.Event()
+        self._wake, self._prompt, self._closed = threading.Event(), threading.Event(), threading.Event()
         self._pending = {"model": 0, "depth": 0, "shadows": 0}
-        self._settled: set[str] = set()  # what nobody has set since the last look began
+        self._settled: set[str] = set()  # what nobody has set since the look that is shown began …
+        self._settling: set[str] = set()  # … and since the one that is going on did
         self._wanted, self._notice, self._view = views.NONE, "", "Side by side"
         self._judged: quality.Judgments | None = None
         self._quality, self._measured_at, self._measuring = "", -1, False
         self._rest_until = 0.0
         self._spent: deque[float] = deque(maxlen=_BUDGET)
-        self._owed = self._cut = False  # an answer that waits for its turn; a look that was cut short
+        self._clicked = self._owed = False  # a user waits; for what may not be assigned yet
+        self._seen = 0  # how many parts may show what was looked at
+        self._quiet = 0  # turns since something changed
         self._widgets = w = Widgets()
         self.widget = w.whole
         self.widget.snapshot = self._static
@@ -72,8 +76,10 @@ class Panel:
             while part():
                 pass
         self._thread = threading.Thread(target=self._refresh, name="nbproxy-panel", daemon=True)
+        self._looker = threading.Thread(target=self._look_on, name="nbproxy-panel-looks", daemon=True)
         self._listen()
         self._thread.start()
+        self._looker.start()
 
     # -- what the user does: note it, wake a thread
 
@@ -88,7 +94,11 @@ class Panel:
         self._on(w.scroll, self._looking.scroll)
         self._on(w.view, self._choose_view)
         self._on(w.ranking, lambda value: setattr(self._looking, "order", value or ""))
-        for button, does in ((w.newest, self._newest), (w.newer, self._looking.newer), (w.older, self._looking.older)):
+        for button, does in (
+            (w.newest, self._looking.newest),
+            (w.newer, self._looking.newer),
+            (w.older, self._looking.older),
+        ):
             button.on_click(partial(self._pressed, does))
         for n, button in enumerate(w.rows):
             button.on_click(partial(self._pressed, partial(self._looking.choose, n)))
@@ -110,14 +120,13 @@ class Panel:
             return
         with contextlib.suppress(Exception):  # a callback that raises is a traceback in the log, and no use
             does()
+        self._clicked = True
         self._wake.set()
-
-    def _newest(self) -> None:
-        self._looking.newest()
-        self._looking.order = ""
+        self._prompt.set()
 
     def _choose_view(self, name: str) -> None:
-        self._view = self._looking.view = name
+        self._view = name
+        self._looking.show(name)
 
     def _choose_model(self, name: str | None) -> None:
         if name is not None:
@@ -151,6 +160,7 @@ class Panel:
         with self._lock:
             self._pending[what] += 1
             self._settled.discard(what)
+            self._settling.discard(what)
             self._notice = notice
         try:
             worker.submit(work)
@@ -162,7 +172,7 @@ class Panel:
             self._pending[what] -= 1
             if notice or not any(self._pending.values()):
                 self._notice = notice
-        self._wake.set()
+        self._prompt.set()
 
     def _is_pending(self, *what: str) -> bool:
         with self._lock:
@@ -178,71 +188,76 @@ class Panel:
         self._judged, self._measured_at = quality.Judgments(qrels, queries), -1
         if not self._closed.is_set():
             self._widgets.view.value = "Quality"
-            self._wake.set()
+            self._prompt.set()
+
+    # -- the thread that looks
+
+    def _look_on(self) -> None:
+        while not self._closed.is_set():
+            prompted = self._prompt.wait(IDLE_S if self._quiet >= _SETTLED else BUSY_S)
+            self._prompt.clear()
+            if not self._closed.is_set():
+                self._look()
+                with self._lock:
+                    self._seen = max(self._seen, len(self._parts) if prompted else 1)
+                self._wake.set()
+
+    def _look(self, *, last: bool = False) -> None:
+        with self._lock:
+            self._settling = {what for what, waiting in self._pending.items() if not waiting}
+        try:
+            (self._looking.last_look if last else self._looking.look)()
+            self._measure()
+        except Exception as error:
+            self._looking.trouble = f"the proxy cannot be seen: {error}"
+        with self._lock:
+            self._settled = self._settling.copy()
 
     # -- the refresher
 
     def _refresh(self) -> None:
-        quiet = 0
         while not self._closed.is_set():
-            woken = self._wake.wait(self._pause(quiet))
+            self._wake.wait(max(0.0, self._spent[0] + 1.0 - time.monotonic()) if self._owed else None)
             self._wake.clear()
             if not self._closed.is_set():
                 with contextlib.suppress(Exception):  # the kernel may be going away; nothing ends this thread
-                    shown = self._answer() if woken or self._owed else False
-                    if not self._owed:
-                        self._look()
-                        shown |= self._show(len(self._parts) if woken else 1)
-                    quiet = 0 if shown or woken else quiet + 1
+                    self._turn_once()
 
-    def _pause(self, quiet: int) -> float:
-        """Until the next look; until it may be assigned, where a user waits for it."""
-        if self._owed:
-            return max(0.0, self._spent[0] + 1.0 - time.monotonic())
-        return IDLE_S if quiet >= _SETTLED else BUSY_S
+    def _turn_once(self) -> None:
+        """The user first, then what was looked at."""
+        clicked, self._clicked = self._clicked or self._owed, False
+        with self._lock:
+            most, self._seen = self._seen, 0
+        if clicked:
+            self._quiet = 0
+            self._answer()
+        if most and self._affordable(_BUDGET - 1):
+            self._quiet = 0 if self._show(most) else self._quiet + 1
 
-    def _answer(self) -> bool:
-        """What was clicked, before anything else is looked at."""
+    def _answer(self) -> None:
+        """What was clicked, whatever else changed."""
         with contextlib.suppress(NbproxyError, OSError):  # the look that follows says what is wrong
             self._looking.answer()
-        waited_for = (self._detail, self._table)
         self._owed = not self._affordable()
-        if self._owed:
-            return False
-        shown = False
-        for part in waited_for:
-            if self._affordable() and part():
-                self._parts[part] = next(self._turn)
-                self._spent.append(time.monotonic())
-                shown = True
-        return shown
-
-    def _look(self) -> None:
-        """Everything; one that was cut short for a click is followed by one that is not."""
-        with self._lock:
-            self._settled = {what for what, waiting in self._pending.items() if not waiting}
-        cut = self._cut
-        self._cut = False
-        try:
-            self._looking.look(lambda: self._hurried(cut))
-            self._measure()
-        except Exception as error:
-            self._looking.trouble = f"the proxy cannot be seen: {error}"
-
-    def _hurried(self, cut: bool) -> bool:
-        self._cut = not cut and self._wake.is_set()
-        return self._cut
+        for part in (self._detail, self._table):
+            if self._affordable():
+                self._assign(part)
 
     def _show(self, most: int) -> bool:
         """Let at most so many parts assign what changed in them, the one that waits longest first; what nobody waits
         for leaves one assignment to who clicks next."""
         assigned = False
         for part in sorted(self._parts, key=lambda part: self._parts[part]):
-            if most and self._affordable(_BUDGET - 1) and part():
-                self._parts[part] = next(self._turn)
-                self._spent.append(time.monotonic())
+            if most and self._affordable(_BUDGET - 1) and self._assign(part):
                 most, assigned = most - 1, True
         return assigned
+
+    def _assign(self, part: Callable[[], bool]) -> bool:
+        if not part():
+            return False
+        self._parts[part] = next(self._turn)
+        self._spent.append(time.monotonic())
+        return True
 
     def _affordable(self, most: int = _BUDGET) -> bool:
         """Whether fewer than ``most`` were assigned in the last second."""
@@ -351,7 +366,7 @@ class Panel:
                 took = time.monotonic() - began
                 self._rest_until = time.monotonic() + (max(_REST_S, _REST * took) if judged is self._judged else 0)
                 self._measuring = False
-                self._wake.set()
+                self._prompt.set()
 
         self._measures.submit(work)
 
@@ -374,13 +389,15 @@ class Panel:
         self._wake.set()
         for worker in (self._loads, self._sets, self._measures):
             worker.close()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_JOIN_S)
+        self._prompt.set()
+        until = time.monotonic() + _JOIN_S
+        for thread in {self._thread, self._looker} - {threading.current_thread()}:
+            thread.join(max(0.0, until - time.monotonic()))
         with contextlib.suppress(Exception):  # at the interpreter's exit the kernel may be gone already
             self._last_look()
 
     def _last_look(self) -> None:
-        self._look()
+        self._look(last=True)
         looking = self._looking
         snapshot = looking.snapshot
         if snapshot.status.get("state") == "stopping":  # it is closed by the session's own end

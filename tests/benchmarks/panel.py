@@ -98,7 +98,15 @@ class Watched(NamedTuple):
 
 
 def main(quick: bool = False) -> None:
-    heads = ("reranked and recorded", "clicked", "searches a second", "first row", "detail: median", "worst", "the first")
+    heads = (
+        "reranked and recorded",
+        "clicked",
+        "searches a second",
+        "first row",
+        "detail: median",
+        "worst",
+        "the first",
+    )
     rows = []
     for case, path in (("10 hits of 6.6 KB", "/short/_search"), ("50 hits of 33 KB", "/idx/_search")):
         for view in VIEWS:

@@ -34,8 +34,8 @@ class Seen:
         self._changed = threading.Event()
         look = panel._looking.look
 
-        def seen(hurried: Callable[[], bool]) -> None:
-            look(hurried)
+        def seen() -> None:
+            look()
             self._changed.set()  # the session may have changed where no widget does
 
         panel._looking.look = seen  # type: ignore[method-assign]
@@ -89,8 +89,8 @@ def looks(seen: Seen, n: int) -> None:
     """Wait until the panel has looked so often more."""
     looked, real = threading.Semaphore(0), seen.panel._looking.look
 
-    def look(hurried: Callable[[], bool]) -> None:
-        real(hurried)
+    def look() -> None:
+        real()
         looked.release()
 
     seen.panel._looking.look = look  # type: ignore[method-assign]
