@@ -185,7 +185,7 @@ class Looking:
     def _sights_read(self) -> _Read:
         last, chosen = self.snapshot.last, self.chosen
         if chosen is None:
-            found = (last,) if last else ()
+            found: tuple[Sight, ...] = (last,) if last else ()
             if last and self.snapshot.status.get("shadows"):
                 found = self._session.sights(last.exchange_id, last.part) or found
             return {"sights": found}

@@ -27,6 +27,7 @@ from .. import views
 from ..background import Worker
 from ..errors import NbproxyError
 from . import header, quality, traffic
+from .changes import Changes
 from .looking import Looking, Watched, set_shadow
 
 BUSY_S, IDLE_S = 1 / 3, 1.0  # between looks: while something changes, and once nothing has for _SETTLED looks
@@ -48,15 +49,12 @@ class Panel:
 
         self._session = session
         self._looking = Looking(session)
-        self._loads, self._sets, self._measures = (
-            Worker(f"nbproxy-panel-{name}") for name in ("loads", "sets", "quality")
-        )
+        self._measures = Worker("nbproxy-panel-quality")
         self._lock = threading.Lock()
         self._wake, self._prompt, self._closed = threading.Event(), threading.Event(), threading.Event()
-        self._pending = {"model": 0, "depth": 0, "shadows": 0}
-        self._settled: set[str] = set()  # what nobody has set since the look that is shown began …
-        self._settling: set[str] = set()  # … and since the one that is going on did
-        self._wanted, self._notice, self._view = views.NONE, "", "Side by side"
+        self._changes = Changes(self._prompt.set)
+        self._wanted, self._view = views.NONE, "Side by side"
+        self._shadowing: set[str] = set()  # as the list of shadows shows it
         self._judged: quality.Judgments | None = None
         self._quality, self._measured_at, self._measuring = "", -1, False
         self._rest_until = 0.0
@@ -89,6 +87,7 @@ class Panel:
         self._on(w.depth, self._choose_depth)
         for toggle in w.toggles:
             self._on(toggle, partial(self._toggle, toggle))
+        self._on(w.shadow_list, self._choose_shadows)
         for widget in w.filters.values():
             self._on(widget, lambda _: self._looking.filter({n: f.value or "" for n, f in w.filters.items()}))
         self._on(w.scroll, self._looking.scroll)
@@ -131,7 +130,7 @@ class Panel:
     def _choose_model(self, name: str | None) -> None:
         if name is not None:
             self._wanted = name
-            self._later("model", self._loads, f"loading {name} …", name, lambda: self._serve(name))
+            self._changes.load("model", name, lambda: self._serve(name))
 
     def _serve(self, name: str) -> None:
         """The model may take minutes to load, and another may be wanted by then."""
@@ -139,49 +138,20 @@ class Panel:
             self._session.set_model(None if name == views.NONE else name)
 
     def _choose_depth(self, depth: int) -> None:
-        self._later("depth", self._sets, "", f"depth {depth}", lambda: setattr(self._session, "depth", depth))
+        self._changes.set("depth", f"depth {depth}", lambda: setattr(self._session, "depth", depth))
 
     def _toggle(self, toggle: Any, on: bool) -> None:
-        name = toggle.description
-        notice = f"loading {name} …" if on else ""
-        self._later("shadows", self._loads, notice, name, lambda: set_shadow(self._session, name, on))
+        self._let_shadow(toggle.description, on)
 
-    def _later(self, what: str, worker: Worker, notice: str, name: str, does: Callable[[], None]) -> None:
-        """On a worker: whatever a model's loading raises is shown, and the old one serves on."""
+    def _choose_shadows(self, names: tuple[str, ...]) -> None:
+        """Where there are more models than toggles."""
+        for name in {*names} ^ self._shadowing:
+            self._let_shadow(name, name in names)
+        self._shadowing = {*names}
 
-        def work() -> None:
-            failed = ""
-            try:
-                does()
-            except Exception as error:
-                failed = f"{name} cannot be set: {type(error).__name__}: {error}"
-            self._done(what, failed)
-
-        with self._lock:
-            self._pending[what] += 1
-            self._settled.discard(what)
-            self._settling.discard(what)
-            self._notice = notice
-        try:
-            worker.submit(work)
-        except NbproxyError as error:
-            self._done(what, str(error))
-
-    def _done(self, what: str, notice: str) -> None:
-        with self._lock:
-            self._pending[what] -= 1
-            if notice or not any(self._pending.values()):
-                self._notice = notice
-        self._prompt.set()
-
-    def _is_pending(self, *what: str) -> bool:
-        with self._lock:
-            return any(self._pending[name] for name in what)
-
-    def _is_settled(self, what: str) -> bool:
-        """Whether what was looked at last is newer than the user's last choice."""
-        with self._lock:
-            return what in self._settled
+    def _let_shadow(self, name: str, on: bool) -> None:
+        change = self._changes.load if on else self._changes.set
+        change("shadows", name, lambda: set_shadow(self._session, name, on))
 
     def judge(self, qrels: Any, queries: Any = None) -> None:
         """Show the quality against these judgments, from the thread that makes widgets."""
@@ -203,15 +173,13 @@ class Panel:
                 self._wake.set()
 
     def _look(self, *, last: bool = False) -> None:
-        with self._lock:
-            self._settling = {what for what, waiting in self._pending.items() if not waiting}
+        self._changes.look_begins()
         try:
             (self._looking.last_look if last else self._looking.look)()
             self._measure()
         except Exception as error:
             self._looking.trouble = f"the proxy cannot be seen: {error}"
-        with self._lock:
-            self._settled = self._settling.copy()
+        self._changes.look_ends()
 
     # -- the refresher
 
@@ -276,7 +244,7 @@ class Panel:
         return self._assigned(self._widgets.address, header.address(self._session.url, self._session.name))
 
     def _header(self) -> bool:
-        notice, loading = self._notice, self._is_pending("model", "shadows")
+        notice, loading = self._changes.notice, self._changes.pending("model", "shadows")
         return self._assigned(self._widgets.header, self._looking.header(notice, loading=loading))
 
     def _table(self) -> bool:
@@ -291,16 +259,16 @@ class Panel:
 
     def _model(self) -> bool:
         """What serves, unless the user has chosen since it was looked at."""
-        if not self._is_settled("model"):
+        if not self._changes.settled("model"):
             return False
         snapshot = self._looking.snapshot
         name = views.serving(snapshot)
         options = snapshot.models if name in snapshot.models else (*snapshot.models, name)
-        return _chosen(self._widgets.model, options, name)
+        return bool(self._widgets.model.offer(options, name))
 
     def _depth(self) -> bool:
         slider, depth = self._widgets.depth, self._looking.depth
-        if not self._is_settled("depth") or slider.value == depth:
+        if not self._changes.settled("depth") or slider.value == depth:
             return False
         with slider.hold_sync():
             slider.max = max(slider.max, depth)
@@ -309,37 +277,46 @@ class Panel:
 
     def _shadows(self) -> bool:
         """One toggle for each model that could shadow; one message a look, so that it settles in a few."""
-        if not self._is_settled("shadows"):
+        if not self._changes.settled("shadows"):
             return False
         snapshot, w = self._looking.snapshot, self._widgets
         on = {str(model["name"]) for model in snapshot.status.get("shadows", ()) if model}
-        names = [name for name in dict.fromkeys([*snapshot.models, *sorted(on)]) if name != views.NONE][
-            : len(w.toggles)
-        ]
+        names = [name for name in dict.fromkeys([*snapshot.models, *sorted(on)]) if name != views.NONE]
+        if len(names) > len(w.toggles):
+            return self._listed_shadows(names, on)
         for toggle, name in zip(w.toggles, names, strict=False):
             if (toggle.description, toggle.value) != (name, name in on):
                 with toggle.hold_sync():
                     toggle.description, toggle.value = name, name in on
                 return True
-        if len(w.shadows.children) != len(names):
-            w.shadows.children = w.toggles[: len(names)]
-            return True
-        return False
+        return self._offered(w.toggles[: len(names)])
+
+    def _listed_shadows(self, names: list[str], on: set[str]) -> bool:
+        """More models than there are toggles for: a list in which several can be chosen."""
+        self._shadowing = on
+        chosen = tuple(name for name in names if name in on)
+        listed = self._widgets.shadow_list
+        return listed.offer(tuple(names), chosen) or self._offered((listed,))
+
+    def _offered(self, children: tuple[Any, ...]) -> bool:
+        if self._widgets.shadows.children == children:
+            return False
+        self._widgets.shadows.children = children
+        return True
 
     def _filters(self) -> bool:
         snapshot = self._looking.snapshot
         offered = traffic.choices(snapshot.status.get("counts", {}), snapshot.models)
         return any(
-            _chosen(widget, options, widget.value) if widget.value in options else False
+            widget.offer(options, widget.value) if widget.value in options else False
             for name, options in offered.items()
             if (widget := self._widgets.filters[name])
         )
 
     def _orders(self) -> bool:
         orders = self._looking.orders
-        return _chosen(
-            self._widgets.ranking, orders, self._looking.order if self._looking.order in orders else orders[0]
-        )
+        order = self._looking.order if self._looking.order in orders else orders[0]
+        return bool(self._widgets.ranking.offer(orders, order))
 
     def _scroll(self) -> bool:
         return self._assigned(self._widgets.scroll, self._looking.percent)
@@ -387,7 +364,7 @@ class Panel:
             return
         self._closed.set()
         self._wake.set()
-        for worker in (self._loads, self._sets, self._measures):
+        for worker in (self._changes, self._measures):
             worker.close()
         self._prompt.set()
         until = time.monotonic() + _JOIN_S
@@ -402,20 +379,8 @@ class Panel:
         snapshot = looking.snapshot
         if snapshot.status.get("state") == "stopping":  # it is closed by the session's own end
             looking.snapshot = structs.replace(snapshot, status={**snapshot.status, "state": "stopped"})
-        with self._lock:
-            self._pending, self._notice = dict.fromkeys(self._pending, 0), "closed: this is the last view"
+        self._changes.end("closed: this is the last view")
         for part in (self._model, self._table, self._header, self._detail):
             part()
         for control in self._widgets.controls():
             control.disabled = True
-
-
-def _chosen(dropdown: Any, options: tuple[str, ...], value: str) -> bool:
-    """Give a dropdown its options and its value, in one message."""
-    if dropdown.options == options and dropdown.value == value:
-        return False
-    with dropdown.hold_sync():  # new options choose the first of them: that is not to be seen
-        if dropdown.options != options:
-            dropdown.options = options
-        dropdown.value = value
-    return True

@@ -38,7 +38,7 @@ session = nbproxy.start("http://127.0.0.1:{upstream}", model=backwards, record={
 """
 IDS = """
 w = session._panel._widgets
-print(w.table.model_id, w.detail.model_id, w.view.model_id, w.newest.model_id, w.older.model_id, *(row.model_id for row in w.rows))
+print(*(one.model_id for one in (w.table, w.detail, w.view, w.newest, w.older, *w.rows)))
 """
 
 
