@@ -124,7 +124,8 @@ class Pages:
         return epoch, first, sources
 
     def _segment(self, segment: Segment, wanted: Sequence[str]) -> _Source:
-        if segment.sealed:
+        if segment.sealed or not segment.stream.exists():  # or it is just being sealed
+            segment = segment._replace(sealed=True)
             self._marks.pop(segment.stream, None)
             return _Source(
                 self._count(segment),
