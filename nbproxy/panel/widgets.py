@@ -13,7 +13,7 @@ from typing import Any
 import ipywidgets
 
 from .. import views
-from .traffic import ANY, HEIGHT, ROWS
+from .traffic import ANY, HEIGHT, NARROWEST, ROWS
 
 SHADOWS = 12  # toggles that there is room for; where there are more models, they are listed
 VIEWS = ("Side by side", "Exchange", "Quality")
@@ -183,8 +183,9 @@ class Widgets:
         )
         grid = ipywidgets.GridBox(
             (self.table, *self.rows),
-            layout={"grid_template_rows": f"repeat({ROWS + 1}, {height})", "grid_template_columns": "100%",
-                    "flex": "1 1 auto", "width": "100%", "overflow": "hidden"},
+            layout={"grid_template_rows": f"repeat({ROWS + 1}, {height})",
+                    "grid_template_columns": f"minmax({NARROWEST}px,100%)",
+                    "flex": "1 1 auto", "width": "100%", "overflow": "auto hidden"},
         )  # fmt: skip
         grid.add_class("nbproxy-grid")
         self.table_box = ipywidgets.HBox((grid, self.scroll), layout={"width": "100%", "overflow": "hidden"})

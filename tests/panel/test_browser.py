@@ -143,6 +143,12 @@ def test_it_can_be_used_with_the_keyboard_and_in_the_dark(lab: str, home: Path, 
     page.button("Side by side").click()
     page.says("“")
     page.picture("panel-dark")
+    page.driver.set_window_size(900, 1500)  # a narrow one: each button still lies over its row
+    tops = [page.script("return arguments[0].getBoundingClientRect().top", one)
+            for one in (page.row(3), page.all(".nbproxy-grid tbody tr")[3])]  # fmt: skip
+    assert abs(tops[0] - tops[1]) < 2
+    page.picture("panel-narrow")
+    page.driver.set_window_size(1500, 1500)
     named = "e.innerText || e.title || e.getAttribute('aria-label') || (e.labels && e.labels.length)"
     found = f"[...arguments[0].querySelectorAll('button,select,input')].filter(e => !({named}))"
     unnamed = page.script(f"return {found}.map(e => e.outerHTML)", page.panel)
