@@ -58,7 +58,8 @@ def _backwards(runs: list[Run], before: int, columns: Any = None) -> Iterator[tu
     for run in reversed(runs):
         if run.begin >= before:
             continue
-        for at, table in reversed(list(_numbered(run.pieces(0), run.begin))):
+        for place, table in run.backwards():
+            at = run.begin + place
             for start in reversed(range(0, table.num_rows, SLICE_ROWS)):
                 if at + start < before:
                     yield at + start, _conformed(table.slice(start, min(SLICE_ROWS, before - at - start)), columns)

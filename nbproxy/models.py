@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import Future
+from contextvars import ContextVar
 from typing import Any
 
 from .background import settle
@@ -14,6 +15,9 @@ from .mergers import Merger
 from .rerankers import as_reranker
 from .scoring import Scorer
 from .settings import Settings
+
+stages: ContextVar[Callable[[str], None]] = ContextVar("stages", default=lambda _: None)
+"""Told, by whoever loads in this context, which stage comes now: ``warming``."""
 
 
 def load(source: Any, name: str | None = None, living: tuple[Scorer, ...] = ()) -> Scorer | Merger | None:
@@ -40,6 +44,7 @@ def warmed(scorer: Scorer) -> Scorer:
     """The scorer, its model's ``warm()`` called, if it has one, unless searches use that very model already."""
     warm = getattr(scorer.reranker, "warm", None)
     if callable(warm) and scorer.fresh:
+        stages.get()("warming")
         warm()
     return scorer
 

@@ -24,8 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .frames import conform, schema
+from .marks import Here, Marks
 from .recorder import Recorder
-from .segments import BULK_ROWS, EVENTS, HITS, ROWS, Kind, Segment, stream_batches
+from .segments import BULK_ROWS, EVENTS, HITS, ROWS, Kind, Segment
 
 PAGE_BYTES = 8 * 2**20
 KINDS = {"rows": ROWS, "hits": HITS, "events": EVENTS}
@@ -49,18 +50,24 @@ class Page(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """A run of rows; ``pieces(n)`` reads them from the n-th on, as tables."""
+    """A run of rows.
+
+    :ivar pieces: reads them from the n-th on, as tables.
+    :ivar backwards: reads them as tables, the last first, each with the number of its first row among them.
+    """
 
     rows: int
     pieces: Callable[[int], Iterator[Any]]
+    backwards: Callable[[], Iterator[tuple[int, Any]]]
 
 
 class Run(NamedTuple):
-    """Rows ``begin`` to ``end`` (not included); ``pieces(n)`` reads them from the n-th of them on, as tables."""
+    """Rows ``begin`` to ``end`` (not included), as :class:`_Source` reads them."""
 
     begin: int
     end: int
     pieces: Callable[[int], Iterator[Any]]
+    backwards: Callable[[], Iterator[tuple[int, Any]]]
 
 
 class Pages:
@@ -70,6 +77,7 @@ class Pages:
         self._recorder = recorder
         self._id = uuid.uuid4().hex[:12]
         self._counts: dict[Path, int] = {}  # of sealed segments, which stay what they are
+        self._marks: dict[Path, Marks] = {}  # of streams
 
     def read(self, kind: Kind, since: int, *, bulky: bool) -> Page:
         """The rows from number ``since`` on. Everything that was appended before the call can be had."""
@@ -97,7 +105,7 @@ class Pages:
         _, at, sources = self._sources(kind, wanted)
         found = []
         for source in sources:
-            found.append(Run(at, at + source.rows, source.pieces))
+            found.append(Run(at, at + source.rows, source.pieces, source.backwards))
             at += source.rows
         return found
 
@@ -111,14 +119,21 @@ class Pages:
         lost = f"{dropped}-{len(listed) - len(there)}"  # to a disk that refused; to somebody who removed files
         epoch, first = (f"{self._id}-{lost}", 0) if table.log else (self._id, dropped)
         sources = [self._segment(one, wanted) for one in there]
-        sources.append(_Source(sum(batch.num_rows for batch in waiting), lambda n: _after(waiting, n)))
+        waits = Here(waiting)
+        sources.append(_Source(waits.rows, waits.onwards, waits.backwards))
         return epoch, first, sources
 
     def _segment(self, segment: Segment, wanted: Sequence[str]) -> _Source:
-        if segment.sealed:
-            return _Source(self._count(segment), lambda n: _sealed(segment, wanted, n))
-        batches = stream_batches(segment)
-        return _Source(sum(batch.num_rows for batch in batches), lambda n: _after(batches, n))
+        if segment.sealed or not segment.stream.exists():  # or it is just being sealed
+            segment = segment._replace(sealed=True)
+            self._marks.pop(segment.stream, None)
+            return _Source(
+                self._count(segment),
+                lambda n: _sealed(segment, wanted, n),
+                lambda: reversed(list(_numbered(_sealed(segment, wanted, 0)))),
+            )
+        batches = self._marks.setdefault(segment.stream, Marks()).batches(segment.stream, segment.size)
+        return _Source(batches.rows, batches.onwards, batches.backwards)
 
     def _count(self, segment: Segment) -> int:
         if segment.file not in self._counts:
@@ -133,11 +148,11 @@ def _from(sources: Sequence[_Source], start: int) -> Iterator[Any]:
         start = max(0, start - source.rows)
 
 
-def _after(batches: Sequence[Any], start: int) -> Iterator[Any]:
-    for batch in batches:
-        if start < batch.num_rows:
-            yield pa.Table.from_batches([batch.slice(start)])
-        start = max(0, start - batch.num_rows)
+def _numbered(pieces: Iterator[Any]) -> Iterator[tuple[int, Any]]:
+    at = 0
+    for piece in pieces:
+        yield at, piece
+        at += piece.num_rows
 
 
 def _light(segment: Segment) -> Any:

@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -395,10 +396,12 @@ class Recorder:
             else:
                 self._seal(table, log.seal)
 
-    def _attempt(self, table: Table, act: Callable[[], object]) -> None:
+    def _attempt(
+        self, table: Table, act: Callable[[], object], held: AbstractContextManager[Any] | None = None
+    ) -> None:
         """Do it under the lock; a disk that refuses is told once (outside: whoever is told may read the frames)."""
         try:
-            with self._lock:
+            with held or self._lock:
                 act()
         except OSError as error:
             if not table.failing:
@@ -407,10 +410,10 @@ class Recorder:
         else:
             table.failing = False
 
-    def _seal(self, table: Table, seal: Callable[[], None]) -> None:
-        """Seal a stream, and keep the recording under its limit."""
+    def _seal(self, table: Table, seal: Callable[[AbstractContextManager[Any]], None]) -> None:
+        """Seal a stream, which may take a second (readers do not wait), and keep the recording under its limit."""
         assert self.path is not None
-        self._attempt(table, seal)
+        self._attempt(table, partial(seal, self._lock), contextlib.nullcontext())
         with contextlib.suppress(OSError):
             removed = [] if self._limit is None else shrink(self.path, self._limit)
             self._settled = size_of(self.path, self._session) - self._open_bytes()

@@ -23,6 +23,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ LOOK_S = 1.0
 BULK_ROWS = 256  # in one compressed batch, so that one body can be read without the rest
 
 _NAME = re.compile(r"(rows|bodies|hits|texts|events)-([A-Za-z0-9_.-]+)-(\d{6,})\.(arrows|arrow)")
+_ALONE: AbstractContextManager[Any] = contextlib.nullcontext()
 _BROKEN = (OSError, pa.ArrowInvalid)  # what a cut stream raises
 
 
@@ -333,9 +335,10 @@ class Log:
         self._looked = now
         return self._file is None or self._file.removed
 
-    def seal(self) -> None:
+    def seal(self, changing: AbstractContextManager[Any] = _ALONE) -> None:
         """Seal the open stream, if there is one; the next append begins another.
 
+        :param changing: entered while what :meth:`segments` lists changes, not for the long work before that.
         :raises OSError: the stream goes on, and is :attr:`full` again when it has grown by as much once more.
         """
         if self._open is None:
@@ -345,9 +348,10 @@ class Log:
         except OSError:
             self._seal_at, self._batches = self.open_bytes + self._roll, 0
             raise
-        self.close()
-        self._done.append(sealed)
-        self._open = None
+        with changing:
+            self.close()
+            self._done.append(sealed)
+            self._open = None
 
     def roll(self) -> None:
         """Begin another stream with the next append; this one is sealed by :meth:`seal_rolled`, when there is time."""
@@ -357,13 +361,15 @@ class Log:
         self._rolled.append(self._open)
         self._open = None
 
-    def seal_rolled(self) -> None:
-        """Seal the oldest stream that waits to be.
+    def seal_rolled(self, changing: AbstractContextManager[Any] = _ALONE) -> None:
+        """Seal the oldest stream that waits to be (``changing``: see :meth:`seal`).
 
         :raises OSError: it stays a stream.
         """
         stream = self._rolled.pop(0)
-        self._done[self._done.index(stream)] = seal(stream)
+        sealed = seal(stream)
+        with changing:
+            self._done[self._done.index(stream)] = sealed
 
     def close(self) -> None:
         """Let go of the file; a forked child does only this."""

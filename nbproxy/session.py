@@ -313,9 +313,12 @@ class Session(LiveSettings, Recorded):
         return self._row(exchange_id, part)
 
     def _row(self, exchange_id: str, part: int | None) -> Mapping[str, Any] | None:
-        self._barrier()
-        self._recorder.flush()
-        return row(self.pages, exchange_id, part)
+        found = row(self.pages, exchange_id, part)  # what is written stays as it is: nobody has to wait
+        if found is None:
+            self._barrier()
+            self._recorder.flush()
+            found = row(self.pages, exchange_id, part)
+        return found
 
     @property
     def errors(self) -> list[ErrorNote]:
@@ -382,13 +385,19 @@ class Session(LiveSettings, Recorded):
         :returns: a :class:`nbproxy.controls.Sight` for each; its ``places`` are in upstream's order, each with
             ``original_rank``, ``rank`` (both from 1), ``score`` (None where there is none), ``text``, ``returned``.
         """
-        self._barrier()
-        return self.sights_now(exchange_id, part)
+        found = sights(self.pages, exchange_id, part)  # of shadows those that are written; :meth:`flush` waits for more
+        if not found:
+            self._barrier()
+            found = self.sights_now(exchange_id, part)
+        return found
 
     def sights_now(self, exchange_id: str, part: int | None = None) -> tuple[Sight, ...]:
         """The same without the barrier."""
-        self._recorder.flush()
-        return sights(self.pages, exchange_id, part)
+        found = sights(self.pages, exchange_id, part)
+        if not found:
+            self._recorder.flush()
+            found = sights(self.pages, exchange_id, part)
+        return found
 
     def lines(self, asking: Asking | None = None) -> Listed:
         """A page of recorded exchanges, newest first, found without reading the others' bodies. Those of our own routes
@@ -397,12 +406,15 @@ class Session(LiveSettings, Recorded):
         :param asking: a :class:`nbproxy.controls.Asking`: which, and how many; None: the newest 50.
         :returns: a :class:`nbproxy.controls.Listed`: ``lines``, their ``numbers``, and from where to go on.
         """
-        self._barrier()
-        return self.lines_now(asking or Asking())
+        asking = asking or Asking()
+        if asking.before is None or asking.after is not None:
+            self._barrier()
+        return self.lines_now(asking)
 
     def lines_now(self, asking: Asking) -> Listed:
         """The same without the barrier."""
-        self._recorder.flush()
+        if asking.before is None or asking.after is not None:  # a row that has a number is written
+            self._recorder.flush()
         return listed(self.pages, asking)
 
     def set_model(self, name: str | None) -> None:

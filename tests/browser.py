@@ -1,4 +1,4 @@
-"""A real JupyterLab on loopback, driven by a real Chromium: one of each for all tests that look."""
+"""A real JupyterLab, or Notebook 7, on loopback, driven by a real Chromium: one of each for all tests that look."""
 
 from __future__ import annotations
 
@@ -41,8 +41,11 @@ def missing() -> str:
 
 
 @contextlib.contextmanager
-def jupyterlab(home: Path) -> Iterator[str]:
-    """The address of a JupyterLab whose notebooks lie in ``home / "notebooks"``, its token in it."""
+def jupyterlab(home: Path, program: str = "jupyterlab") -> Iterator[str]:
+    """Where notebooks that lie in ``home / "notebooks"`` are opened, the server's token behind it.
+
+    :param program: or ``notebook``, which is JupyterLab's parts in another page.
+    """
     settings = home / "settings"
     for name, values in _SETTINGS.items():
         file = settings / f"{name}.jupyterlab-settings"
@@ -58,7 +61,7 @@ def jupyterlab(home: Path) -> Iterator[str]:
         "PYTHONPATH": str(ROOT),
         "HF_HUB_OFFLINE": "1",
     }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0"]
+    command = [sys.executable, "-m", program, "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0"]
     command += ["--expose-app-in-browser", f"--ServerApp.root_dir={home / 'notebooks'}"]
     log = (home / "jupyterlab.log").open("w+")
     server = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=log, text=True)
@@ -81,10 +84,10 @@ def _address(lines: Any) -> str:
     said = []
     for line in lines:
         said.append(line)
-        if found := re.search(r"http://127\.0\.0\.1:\d+/lab\?token=\w+", line):
+        if found := re.search(r"(http://127\.0\.0\.1:\d+)/(lab|tree)(\?token=\w+)", line):
             threading.Thread(target=lambda: [None for _ in lines], daemon=True).start()
-            return found[0]
-    raise RuntimeError("JupyterLab did not start:\n" + "".join(said))
+            return found[1] + {"lab": "/lab/tree", "tree": "/notebooks"}[found[2]] + found[3]
+    raise RuntimeError("Jupyter did not start:\n" + "".join(said))
 
 
 @contextlib.contextmanager
@@ -116,7 +119,7 @@ class Page:
         address, _, query = lab.partition("?")
         with contextlib.suppress(Exception):  # nothing is to ask whether to leave the page
             self.driver.execute_script("window.onbeforeunload = null")
-        self.driver.get(f"{address}/tree/{name}?reset&{query}")
+        self.driver.get(f"{address}/{name}?reset&{query}")
         self.until(lambda: self.script(f"{_KERNEL} return !!kernel && kernel.status == 'idle'"))
 
     def run_all(self) -> None:

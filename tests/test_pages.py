@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from nbproxy import pages, recorder
+from nbproxy import listing, pages, recorder, segments
 from nbproxy.frames import FRAME_COLUMNS, conform
 from nbproxy.pages import Pages, decoded, encoded
 from nbproxy.recorder import Recorder
 from nbproxy.segments import HITS, ROWS
 
 from .recordings import exchange, ranking
+from .upstreams import TIMEOUT
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -157,3 +159,30 @@ def test_a_page_of_no_rows_has_its_columns() -> None:
     assert page.table.column_names == list(FRAME_COLUMNS)
     assert (page.next, page.total) == (0, 0)
     recording.close()
+
+
+def test_who_reads_does_not_wait_while_a_stream_is_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seals, release, real = threading.Event(), threading.Event(), segments.seal
+
+    def seal(segment: segments.Segment) -> segments.Segment:
+        seals.set()
+        assert release.wait(TIMEOUT)
+        return real(segment)
+
+    monkeypatch.setattr(segments, "seal", seal)
+    recording = Recorder(tmp_path, session_id="s", roll_bytes=20_000)
+    all_pages = Pages(recording)
+    try:
+        number = 0
+        while not seals.wait(0.01):
+            recording.append(exchange(number, response_body=b"x" * 10_000))
+            number += 1
+        first = f"{exchange(0).exchange_id}"
+        found = listing.row(all_pages, first)
+        assert found is not None
+        assert len(found["response_body"]) == 10_000
+    finally:
+        release.set()
+        recording.close()
+    assert listing.row(all_pages, first) == found
+    assert ids(read(all_pages)[0]) == list(range(number))

@@ -2,8 +2,9 @@
 
 | module | what it is |
 |---|---|
-| `panel` | what is shown when: the one thread that looks, and what a click asks of it |
+| `panel` | what is shown when: the one thread that assigns, the one that looks, and what a click asks of them |
 | `widgets` | every widget there will ever be, made in the main thread; the only one that imports ipywidgets |
+| `looking` `changes` | what is looked at; what a user sets |
 | `header` `traffic` `sides` `detail` `quality` | one part of the page each: facts in, HTML out |
 | `charts` `markup` | SVG and HTML as pure functions; what is recorded passes ``views.escaped`` on its way |
 

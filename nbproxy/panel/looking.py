@@ -1,13 +1,16 @@
 """What a panel looks at: which page of exchanges, which search, which view of it; facts only, no widgets.
 
-Laws: what the user wishes is noted by the callbacks, whichever thread they are on, by replacing one reference each;
-only :meth:`Looking.look`, on the panel's own thread, asks the session. What is asked is bounded: one page, one
-exchange, one search's orders; and it is asked again only where something may have changed.
+Laws: what the user wishes is noted by the callbacks, whichever thread they are on, by replacing one reference each.
+Two threads ask the session: :meth:`Looking.look` for everything, which waits until what came before is recorded, and
+:meth:`Looking.answer` for what a user waits for, which does not. What was asked before the user wished something
+else is dropped. What is asked is bounded: one page, one exchange, one search's orders; and it is asked again only
+where something may have changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from msgspec import structs
@@ -20,6 +23,7 @@ from .traffic import Key
 
 _LINES = 8  # of a snapshot: enough to have one that is not a view's own
 _TRIES = 20  # looks that a chosen search is given until its shadows are recorded
+_Read = dict[str, Any]  # attributes and what they become
 _EMPTY = Listed(lines=(), numbers=(), begin=0, first=0, total=0)
 
 
@@ -59,7 +63,7 @@ class Looking:
         self.pulse = Pulse()
         self.snapshot = Snapshot(status={})
         self.depth = 1
-        self.page = _EMPTY
+        self.page = self.on_screen = _EMPTY  # what was read last, and what the table shows
         self.sights: tuple[Sight, ...] = ()
         self.trouble = ""
         self.chosen: Key | None = None  # None: follow the newest reranked search
@@ -72,18 +76,34 @@ class Looking:
         self._seen = -1  # how many exchanges there were when the page was read
         self._sighted: tuple[Key | None, int] = (None, 0)
         self._row_of: Key | None = None
+        self._wishes = 0
+        self._lock = threading.Lock()
+        self._over = False
 
     # -- what the user does
 
+    def show(self, view: str) -> None:
+        """Look at another view of the exchange."""
+        self._wish(view=view)
+
+    def _wish(self, **what: Any) -> None:
+        with self._lock:
+            self._wishes += 1
+            self._take(what)
+
+    def _take(self, what: _Read) -> None:
+        for name, value in what.items():
+            setattr(self, name, value)
+
     def choose(self, place: int) -> Key | None:
         """Select the exchange in a row of the table; the table stays where it is then."""
-        if place < len(self.page.lines):
-            self._following, self.chosen = False, traffic.key(self.page.lines[place])
+        if place < len(self.on_screen.lines):
+            self._wish(_following=False, chosen=traffic.key(self.on_screen.lines[place]))
         return self.chosen
 
     def newest(self) -> None:
         """Follow the newest again."""
-        self.chosen, self._following, self._asking = None, True, self._filter
+        self._wish(chosen=None, order="", _following=True, _asking=self._filter)
 
     def older(self) -> None:
         """A page back."""
@@ -98,69 +118,88 @@ class Looking:
     def scroll(self, percent: float) -> None:
         """To where so many per cent of the recording are older."""
         if percent >= 100:
-            self._following, self._asking = True, self._filter
+            self._wish(_following=True, _asking=self._filter)
             return
         first, total = self.page.first, self.page.total
         self._turn(before=first + max(traffic.ROWS, round((total - first) * percent / 100)))
 
     def filter(self, chosen: Mapping[str, str]) -> None:
         """Only some exchanges, the newest of them."""
-        self._filter = traffic.filters(chosen)
-        self._following, self._asking = True, self._filter
+        wanted = traffic.filters(chosen)
+        self._wish(_filter=wanted, _following=True, _asking=wanted)
 
     def _turn(self, **where: int) -> None:
-        self._following, self._asking = False, structs.replace(self._filter, **where)
+        self._wish(_following=False, _asking=structs.replace(self._filter, **where))
 
     # -- looks
 
     def look(self) -> None:
         """Ask the session for what is to be shown."""
-        self.snapshot = self._session.snapshot(_LINES)
-        self.depth = self._session.depth
-        self.pulse.add(self.snapshot)
-        self._read_page()
-        self.read_chosen()
-        self.trouble = ""
+        snapshot, depth = self._session.snapshot(_LINES), self._session.depth
+        with self._lock:
+            if self._over:
+                return
+            self.snapshot, self.depth, self.trouble = snapshot, depth, ""
+            self.pulse.add(snapshot)
+        self._noted(self._page_read)
+        self._noted(self._chosen_read)
 
-    def read_chosen(self) -> None:
-        """What the view that is open needs of the chosen exchange, or of the newest."""
-        if self.view == "Exchange":
-            self._read_row()
-        elif self.view == "Side by side":
-            self._read_sights()
+    def last_look(self) -> None:
+        """One more; none that began before is heeded then."""
+        self.look()
+        with self._lock:
+            self._over = True
 
-    def _read_page(self) -> None:
+    def answer(self) -> None:
+        """What the user waits for, and nothing else: the page that was turned to, the exchange that was chosen."""
+        if self._asking is not None:
+            self._noted(self._page_read)
+        self._noted(self._chosen_read)
+
+    def _noted(self, read: Callable[[], _Read]) -> None:
+        """Take what was read, unless the user wished something meanwhile: that is being answered then."""
+        wishes = self._wishes
+        found = read()
+        with self._lock:
+            if wishes == self._wishes and not self._over:
+                self._take(found)
+
+    def _page_read(self) -> _Read:
         count = views.requests(self.snapshot)
-        asking, self._asking = self._asking, None
-        if asking is None and self._following and count != self._seen:
+        asking, following = self._asking, self._following
+        if asking is None and following and count != self._seen:
             asking = self._filter
         if asking is None:
-            return
-        self._seen = count
+            return {}
         page = self._session.lines(asking)
         if asking.after is not None and len(page.lines) < traffic.ROWS:
-            self._following, page = True, self._session.lines(self._filter)
-        self.page = page
+            following, page = True, self._session.lines(self._filter)
+        return {"page": page, "_asking": None, "_following": following, "_seen": count}
 
-    def _read_sights(self) -> None:
-        last = self.snapshot.last
-        if self.chosen is None:
-            self.sights = (last,) if last else ()
+    def _chosen_read(self) -> _Read:
+        """What the view that is open needs of the chosen exchange, or of the newest."""
+        if self.view == "Exchange":
+            return self._row_read()
+        return self._sights_read() if self.view == "Side by side" else {}
+
+    def _sights_read(self) -> _Read:
+        last, chosen = self.snapshot.last, self.chosen
+        if chosen is None:
+            found: tuple[Sight, ...] = (last,) if last else ()
             if last and self.snapshot.status.get("shadows"):
-                self.sights = self._session.sights(last.exchange_id, last.part) or self.sights
-            return
+                found = self._session.sights(last.exchange_id, last.part) or found
+            return {"sights": found}
         before, tries = self._sighted
-        tries = 0 if before != self.chosen else tries + 1
-        self._sighted = self.chosen, tries
-        if tries <= _TRIES:
-            self.sights = self._session.sights(*self.chosen)
+        tries = 0 if before != chosen else tries + 1
+        noted: _Read = {"_sighted": (chosen, tries)}
+        return noted | ({"sights": self._session.sights(*chosen)} if tries <= _TRIES else {})
 
-    def _read_row(self) -> None:
+    def _row_read(self) -> _Read:
         newest = next(iter(self.page.lines), None)
         wanted = self.chosen or (traffic.key(newest) if newest else None)
-        if wanted != self._row_of:
-            self.row = None if wanted is None else self._session.row(*wanted)
-            self._row_of = wanted
+        if wanted == self._row_of:
+            return {}
+        return {"row": None if wanted is None else self._session.row(*wanted), "_row_of": wanted}
 
     # -- what is seen
 

@@ -13,6 +13,7 @@ from .markup import CAPTION, COLOUR, FAINT, FONT, RULE, ink
 
 RANKS = 10
 ROW = 42  # pixels: two lines of text
+NARROWEST = 640  # pixels of the table
 _SHOWN = 140
 _WORD = re.compile(r"\w+")
 _MARK = "background:color-mix(in srgb,#E69F00 30%,transparent);color:inherit;font-weight:600;text-decoration:underline"
@@ -32,12 +33,13 @@ def side_by_side(sight: Sight | None, nothing: str = "no reranked search yet") -
         for text, side in (("rank", "right"), ("upstream’s order", "left"), ("", "left"), ("rank", "right"),
                            ("moved", "left"), (f"{html.escape(_role(sight))}", "left"), ("score", "right"))
     )  # fmt: skip
-    style = f"border-collapse:collapse;table-layout:fixed;width:100%;background:none;{FONT};{COLOUR}"
+    style = f"border-collapse:collapse;table-layout:fixed;width:100%;min-width:{NARROWEST}px;background:none;"
+    style += f"{FONT};{COLOUR}"
     columns = "".join(f'<col style="width:{w}">' for w in ("40px", "auto", "100px", "40px", "56px", "auto", "72px"))
     title = f'<caption style="{CAPTION}">{caption}</caption>'
     return (
-        f'<table style="{style}">{title}<colgroup>{columns}</colgroup>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        f'<div style="overflow-x:auto"><table style="{style}">{title}<colgroup>{columns}</colgroup>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

@@ -12,6 +12,7 @@ from .markup import COLOUR, FAINT, FONT, RULE, ink
 
 ROWS = 12  # on one page
 HEIGHT = 26  # pixels of a row
+NARROWEST = 760  # pixels of the table: where there is less room, it is scrolled
 _COLUMNS = (("", "left", 20), ("UTC", "left", 74), ("status", "right", 66), ("ms", "right", 66),
             ("route", "left", 64), ("outcome", "left", 210), ("asked", "left", None))  # fmt: skip
 ANY = "any"
@@ -31,9 +32,7 @@ def table(lines: Sequence[Line], chosen: Key | None, nothing: str, place: str = 
     """
     columns = "".join(f'<col style="width:{w}px">' if w else "<col>" for _, _, w in _COLUMNS)
     heads = "".join(
-        f'<th scope="col" style="{_cell(side)};border-bottom:{RULE}">{html.escape(name)}'
-        + (f'<span style="float:right;font-weight:400;{FAINT}">{views.escaped(place)}</span>' if width is None else "")
-        + "</th>"
+        f'<th scope="col" style="{_cell(side)};border-bottom:{RULE}">{_head(name, place if width is None else "")}</th>'
         for name, side, width in _COLUMNS
     )
     body = "".join(_row(line, key(line) == chosen) for line in lines[:ROWS])
@@ -44,6 +43,15 @@ def table(lines: Sequence[Line], chosen: Key | None, nothing: str, place: str = 
         f'<table aria-label="recorded exchanges, newest first" style="{style}"><colgroup>{columns}</colgroup>'
         f'<thead><tr style="height:{HEIGHT}px">{heads}</tr></thead><tbody>{body}</tbody></table>'
     )
+
+
+def _head(name: str, place: str) -> str:
+    """One line whatever the room: the buttons lie where rows of this height do."""
+    if not place:
+        return html.escape(name)
+    box = f"height:{HEIGHT - 2}px;overflow:hidden;display:flex;justify-content:space-between;gap:12px"
+    shown = f'<span style="font-weight:400;{FAINT}">{views.escaped(place)}</span>'
+    return f'<div style="{box}"><span>{html.escape(name)}</span>{shown}</div>'
 
 
 def _cell(side: str) -> str:

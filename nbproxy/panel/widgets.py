@@ -6,15 +6,16 @@ a button can be reached with the keyboard too.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets
 
 from .. import views
-from .traffic import ANY, HEIGHT, ROWS
+from .traffic import ANY, HEIGHT, NARROWEST, ROWS
 
-SHADOWS = 12  # toggles that there are room for
+SHADOWS = 12  # toggles that there is room for; where there are more models, they are listed
 VIEWS = ("Side by side", "Exchange", "Quality")
 _STYLE = """<style>
 .nbproxy-row.jupyter-button {background:transparent;box-shadow:none;border:0;margin:0;padding:0;border-radius:0}
@@ -29,6 +30,44 @@ _STYLE = """<style>
 </style>"""
 _AUTO = {"width": "auto"}
 _SHORT = {"width": "auto", "max_width": "220px"}
+
+
+class _Offering(ipywidgets.Widget):  # type: ignore[misc] # ipywidgets has no types
+    """A selection whose options one thread changes while the page may choose on another: one after the other."""
+
+    options: Any
+    value: Any
+
+    def __init__(self, **options: Any) -> None:
+        self._changing = threading.RLock()
+        super().__init__(**options)
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """What the page chose; nothing, where it does not know yet that there are fewer options."""
+        index = sync_data.get("index")
+        chosen = index if isinstance(index, (list, tuple)) else [] if index is None else [index]
+        with self._changing:
+            if all(0 <= place < len(self.options) for place in chosen):
+                super().set_state(sync_data)
+
+    def offer(self, options: tuple[str, ...], value: Any) -> bool:
+        """Give it its options and its value, in one message; whether anything changed."""
+        with self._changing:
+            if self.options == options and self.value == value:
+                return False
+            with self.hold_sync():  # new options choose the first of them: that is not to be seen
+                if self.options != options:
+                    self.options = options
+                self.value = value
+        return True
+
+
+class Dropdown(_Offering, ipywidgets.Dropdown):  # type: ignore[misc]
+    """One of several."""
+
+
+class Several(_Offering, ipywidgets.SelectMultiple):  # type: ignore[misc]
+    """Some of many."""
 
 
 class Box(ipywidgets.VBox):  # type: ignore[misc] # ipywidgets has no types
@@ -64,7 +103,7 @@ class Widgets:
         self.whole.add_class("nbproxy-panel")
 
     def _controls(self) -> None:
-        self.model = ipywidgets.Dropdown(
+        self.model = Dropdown(
             options=(views.NONE,),
             description="Model",
             tooltip="the model that reranks searches from now on",
@@ -85,11 +124,17 @@ class Widgets:
             ipywidgets.ToggleButton(description="", tooltip="scores each search after its answer", layout=_SHORT)
             for _ in range(SHADOWS)
         )
+        self.shadow_list = Several(
+            options=(),
+            rows=4,
+            tooltip="models that score each search after its answer: Ctrl or Shift chooses several",
+            layout={"width": "260px"},
+        )
         self.shadows = ipywidgets.HBox((), layout={"flex_flow": "row wrap"})
 
     def _filters(self) -> None:
         def choice(name: str) -> Any:
-            return ipywidgets.Dropdown(
+            return Dropdown(
                 options=(ANY,),
                 description=name.capitalize(),
                 tooltip=f"only exchanges of this {name}",
@@ -138,8 +183,9 @@ class Widgets:
         )
         grid = ipywidgets.GridBox(
             (self.table, *self.rows),
-            layout={"grid_template_rows": f"repeat({ROWS + 1}, {height})", "grid_template_columns": "100%",
-                    "flex": "1 1 auto", "width": "100%", "overflow": "hidden"},
+            layout={"grid_template_rows": f"repeat({ROWS + 1}, {height})",
+                    "grid_template_columns": f"minmax({NARROWEST}px,100%)",
+                    "flex": "1 1 auto", "width": "100%", "overflow": "auto hidden"},
         )  # fmt: skip
         grid.add_class("nbproxy-grid")
         self.table_box = ipywidgets.HBox((grid, self.scroll), layout={"width": "100%", "overflow": "hidden"})
@@ -149,7 +195,7 @@ class Widgets:
             options=VIEWS, tooltips=("both orders of one search", "one exchange whole", "models against judgments"),
             style={"button_width": "auto"},
         )  # fmt: skip
-        self.ranking = ipywidgets.Dropdown(
+        self.ranking = Dropdown(
             options=("served",),
             description="Order",
             tooltip="whose order is shown: what was served, a shadow's, a replay's",
@@ -159,7 +205,16 @@ class Widgets:
 
     def controls(self) -> Sequence[Any]:
         """All that can be pressed, chosen or written into."""
-        left = (self.model, self.depth, *self.toggles, self.newest, self.newer, self.older, *self.filters.values())
+        left = (
+            self.model,
+            self.depth,
+            *self.toggles,
+            self.shadow_list,
+            self.newest,
+            self.newer,
+            self.older,
+            *self.filters.values(),
+        )
         return (*left, *self.rows, self.scroll, self.view, self.ranking)
 
 

@@ -10,7 +10,7 @@ from . import machine
 
 BENCHMARKS = (
     *("import_time", "splicing", "searches", "overload", "swapping", "recording", "idle", "busy", "relay"),
-    *("terminal", "models", "cranfield"),
+    *("terminal", "panel", "models", "cranfield"),
 )
 
 

@@ -1,4 +1,4 @@
-"""What upstream answers: JSON of 0.65 KB, 33 KB and 1 MB, as a search engine would write it."""
+"""What upstream answers: JSON of 0.65 KB, 6.6 KB, 33 KB and 1 MB, as a search engine would write it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-SIZES = {"small": 650, "middle": 33_000, "big": 1_000_000}
-HITS = {"small": 1, "middle": 50, "big": 1_000}
+SIZES = {"small": 650, "short": 6_600, "middle": 33_000, "big": 1_000_000}
+HITS = {"small": 1, "short": 10, "middle": 50, "big": 1_000}
 WORDS = [
     "lamp", "river", "engine", "mountain", "paper", "quiet", "garden", "bright", "kettle", "window", "copper", "thread",
     "winter", "market", "bridge", "salt", "harbour", "ladder", "mirror", "orchard", "pocket", "railway", "shelter",
@@ -17,7 +17,7 @@ WORDS = [
 
 
 def answers(folder: Path) -> None:
-    """Write the three files into ``folder``."""
+    """Write the files into ``folder``."""
     for name in SIZES:
         (folder / name).write_bytes(answer(name))
 

@@ -1,4 +1,4 @@
-"""The panel as a person sees it: the quickstart in a real JupyterLab, and documents that mean ill."""
+"""The panel as a person sees it: the quickstart in a real JupyterLab and Notebook 7, and documents that mean ill."""
 
 from __future__ import annotations
 
@@ -51,21 +51,39 @@ def ask(page: Page, query: str) -> None:
         answer.read()
 
 
+@pytest.fixture
+def notebook(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    pytest.importorskip("notebook")
+    with jupyterlab(tmp_path, "notebook") as address:
+        yield address, tmp_path
+
+
 @pytest.mark.engine
 @pytest.mark.model
 def test_the_quickstart_and_a_swap_by_the_dropdown(lab: str, home: Path, page: Page) -> None:
+    quickstart(lab, home, page, "panel")
+
+
+@pytest.mark.engine
+@pytest.mark.model
+def test_the_same_in_notebook_7(notebook: tuple[str, Path], page: Page) -> None:
+    quickstart(*notebook, page, "panel-notebook7")
+    assert "/notebooks/" in page.script("return location.pathname")
+
+
+def quickstart(lab: str, home: Path, page: Page, picture: str) -> None:
     cells = nbformat.read(ROOT / "notebooks" / "01-quickstart.ipynb", as_version=4).cells
     last = max(n for n, cell in enumerate(cells) if "session.panel(" in cell.source)
     page.open(lab, home, "quickstart.ipynb", cells[: last + 1])
     page.run_all()
     page.says("reranked by all-MiniLM-L6-v2")
-    page.picture("panel-quickstart")
+    page.picture(f"{picture}-quickstart")
     Select(page.control("Model")).select_by_visible_text("shortest" if "shortest" in page.text else "bm25")
     name = Select(page.control("Model")).first_selected_option.text
     page.until(lambda: f"model {name}" in page.text.replace("\n", " "))
     ask(page, "how do I clean a burnt pan")
     page.says(f"“how do I clean a burnt pan”, reranked by {name}")
-    page.picture("panel-swapped")
+    page.picture(f"{picture}-swapped")
 
 
 CELLS = (
@@ -113,9 +131,11 @@ def test_it_can_be_used_with_the_keyboard_and_in_the_dark(lab: str, home: Path, 
     page.theme("JupyterLab Dark")
     page.script("arguments[0].focus()", page.row(0))
     page.driver.switch_to.active_element.send_keys(Keys.TAB, Keys.ENTER)
-    page.until(lambda: page.all(".nbproxy-panel tr[aria-current]"))
-    rows = page.all(".nbproxy-grid tbody tr")
-    assert [row.get_attribute("aria-current") for row in rows][:3] == [None, "true", None]
+
+    def current() -> list[str | None]:
+        return [row.get_attribute("aria-current") for row in page.all(".nbproxy-grid tbody tr")][:3]
+
+    page.until(lambda: current() == [None, "true", None])
     page.button("Exchange").click()
     page.says("as curl")
     page.picture("panel-dark-exchange")
@@ -123,6 +143,12 @@ def test_it_can_be_used_with_the_keyboard_and_in_the_dark(lab: str, home: Path, 
     page.button("Side by side").click()
     page.says("“")
     page.picture("panel-dark")
+    page.driver.set_window_size(900, 1500)  # a narrow one: each button still lies over its row
+    tops = [page.script("return arguments[0].getBoundingClientRect().top", one)
+            for one in (page.row(3), page.all(".nbproxy-grid tbody tr")[3])]  # fmt: skip
+    assert abs(tops[0] - tops[1]) < 2
+    page.picture("panel-narrow")
+    page.driver.set_window_size(1500, 1500)
     named = "e.innerText || e.title || e.getAttribute('aria-label') || (e.labels && e.labels.length)"
     found = f"[...arguments[0].querySelectorAll('button,select,input')].filter(e => !({named}))"
     unnamed = page.script(f"return {found}.map(e => e.outerHTML)", page.panel)

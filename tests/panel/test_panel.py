@@ -15,9 +15,11 @@ from typing import Any
 import ipywidgets
 import pandas as pd
 import pytest
+from msgspec import structs
 
 import nbproxy
 from nbproxy.panel import Panel
+from nbproxy.ranking import Hit, Ranking
 
 from ..test_searches import backwards, search
 from ..upstreams import TIMEOUT, Client, Json
@@ -179,11 +181,55 @@ def test_the_depth_slider_and_the_shadow_toggles_set_the_session(session: nbprox
     )
     seen.w.depth.set_state({"value": 30})
     seen.w.toggles[1].set_state({"value": True})
-    seen.until(lambda: session.depth == 30 and "bm25" in session.shadow and not seen.panel._is_pending("shadows"))
+    seen.until(lambda: session.depth == 30 and "bm25" in session.shadow and not seen.panel._changes.pending("shadows"))
     session.depth = 500
     seen.until(lambda: seen.w.depth.value == 500)
     seen.w.toggles[1].set_state({"value": False})
     seen.until(lambda: "bm25" not in session.shadow)
+
+
+def test_more_models_than_toggles_are_listed(session: nbproxy.Session, seen: Seen) -> None:
+    names = [f"mine {n}" for n in range(20)]
+    session.models.update(dict.fromkeys(names, backwards))
+    listed = seen.w.shadow_list
+    seen.until(lambda: seen.w.shadows.children == (listed,) and {*names} <= {*listed.options})
+    listed.set_state({"index": [listed.options.index("mine 3"), listed.options.index("mine 17")]})
+    seen.until(lambda: set(session.shadow) == {"mine 3", "mine 17"} and not seen.panel._changes.pending("shadows"))
+    session.shadow["mine 5"] = backwards
+    seen.until(lambda: listed.value == ("mine 3", "mine 5", "mine 17"))
+    listed.set_state({"index": [listed.options.index("mine 5")]})
+    seen.until(lambda: set(session.shadow) == {"mine 5"})
+    for name in names[:10]:
+        session.models.pop(name)
+    session.shadow.clear()
+    for name in names[10:]:
+        session.models.pop(name)
+    seen.until(lambda: seen.w.shadows.children == seen.w.toggles[:4])
+
+
+def test_a_choice_of_what_is_there_no_longer_is_none(session: nbproxy.Session, seen: Seen) -> None:
+    seen.w.model.set_state({"index": 99})
+    seen.w.shadow_list.set_state({"index": [0]})
+    looks(seen, 2)
+    assert seen.w.model.value == "backwards"
+
+
+def test_a_replays_order_stands_beside_the_served_and_the_shadows(session: nbproxy.Session, seen: Seen) -> None:
+    session.shadow["bm25"] = "bm25"
+    search(session)
+    session.flush()
+    served = session.hits.query("role == 'served'").iloc[0]
+    hits = tuple(Hit(rank=n + 1, doc_id=str(n), index="books", text=f"red replayed {n}") for n in range(3))
+    replay = Ranking(hits=hits, ranks=(2, 3, 1), scores=(0.5, 0.25, 0.75), role="replay", model="mine",
+                     model_fingerprint="f", returned=(True,) * 3)  # fmt: skip
+    session._recorder.append_ranking(served["exchange_id"], None, served["query_id"], served["query"], replay)
+    session.flush()
+    seen.until(lambda: seen.w.ranking.options == ("served", "shadow bm25", "replay mine"))
+    for order, words in (("replay mine", "replayed 2"), ("shadow bm25", "shadow bm25"), ("served", "▲19")):
+        seen.choose(seen.w.ranking, order)
+        seen.says(words, "reranked by backwards" if order == "served" else f"“red shoes”, {order}")
+    seen.choose(seen.w.ranking, "replay mine")
+    seen.says('title="up 2"', "3 hits, 1 up, 2 down", "0.750")
 
 
 def test_orders_of_shadows_can_be_chosen(session: nbproxy.Session, seen: Seen) -> None:
@@ -216,6 +262,36 @@ def test_pages_a_row_and_back(session: nbproxy.Session, seen: Seen) -> None:
     seen.w.newest.click()
     seen.says("“later”", "rows 20 to 31 of 31")
     seen.until(lambda: seen.w.scroll.value == 100)
+
+
+def test_a_click_waits_for_nobody(session: nbproxy.Session, seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for the recorder, nor for a look that waits for it."""
+    asked(session, 20)
+    seen.says("rows 9 to 20 of 20")
+    waits, release, real = threading.Event(), threading.Event(), session._recorder.flush
+
+    def flush(timeout: float | None = None) -> bool:
+        waits.set()
+        return release.wait(TIMEOUT) and real(timeout)
+
+    monkeypatch.setattr(session._recorder, "flush", flush)
+    assert waits.wait(TIMEOUT)
+    seen.w.rows[3].click()
+    seen.says("“number 16”")
+    seen.w.view.set_state({"index": 1})
+    seen.says("as curl", "number 16&quot;")
+    seen.w.older.click()
+    seen.says("rows 1 to 8 of 20")
+    release.set()
+
+
+def test_a_press_on_a_row_means_what_stands_there(session: nbproxy.Session, seen: Seen) -> None:
+    asked(session, 3)
+    seen.says("rows 1 to 3 of 3")
+    looking = seen.panel._looking
+    looking.page, shown = looking.on_screen, looking.page  # what was read since is not shown yet
+    looking.page = structs.replace(shown, lines=shown.lines[::-1])
+    assert looking.choose(0) == (shown.lines[0].exchange_id, None)
 
 
 def test_filters(session: nbproxy.Session, seen: Seen, opened: Callable[[nbproxy.Session], Client]) -> None:
@@ -298,7 +374,7 @@ def test_nothing_is_sent_where_nothing_changed_and_little_in_any_traffic(
 ) -> None:
     search(session)
     seen.says("red shoes", "0.0/s")
-    looks(seen, 4)
+    seen.until(lambda: seen.panel._quiet >= 2)  # everything that was looked at is shown
     sent: list[float] = []
     real = ipywidgets.Widget._send
 
