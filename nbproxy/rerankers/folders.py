@@ -131,6 +131,13 @@ class ModelFolder:
         found = {role: next((prompts[name] for name in asked if name in prompts), "") for role, asked in names.items()}
         return {role: str(prefix) for role, prefix in found.items()}
 
+    @property
+    def code(self) -> list[str]:
+        """The files of its own code that transformers would run, as ``auto_map`` says."""
+        named = (self.config.get("auto_map") or {}).values()
+        classes = [name for value in named for name in (value if isinstance(value, list) else [value]) if name]
+        return sorted({f"{str(name).rpartition('.')[0]}.py" for name in classes})
+
     @cached_property
     def weights(self) -> list[Path]:
         """The safetensors files that transformers loads, in a fixed order."""
@@ -148,7 +155,8 @@ class ModelFolder:
     def fingerprint(self) -> str:
         """16 hex digits of SHA-256 over the configuration, the vocabulary and the weights: 0.2 s for 90 MB."""
         digest = hashlib.sha256()
-        for file in (*(self.path / name for name in _READ), *self.weights):
+        own = sorted(self.path.glob("*.py")) if self.code else []
+        for file in (*(self.path / name for name in _READ), *own, *self.weights):
             if file.is_file():
                 content = file.open("rb")
                 with content:

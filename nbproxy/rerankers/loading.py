@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, MissingExtra
-from .folders import ModelFolder
+from .folders import Kind, ModelFolder
 
 INSTALL = 'pip install "nbproxy[torch]"'
 
@@ -78,10 +78,27 @@ def load_parts(folder: ModelFolder, auto_class: str, device: str | None, code: b
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder.path, trust_remote_code=code)
     except Exception as error:  # whatever two libraries raise about a folder, the user gets one kind of answer
+        if folder.code and not code:
+            raise ConfigError(_own_code(folder)) from error
         raise ConfigError(f"transformers cannot load {folder.path}: {type(error).__name__}: {error}") from error
     _refuse_random_weights(folder, report)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     return Parts(model, tokenizer, usable_length(model, tokenizer, folder.max_length))
+
+
+_MAKERS: dict[Kind, str] = {
+    "cross-encoder": "nbproxy.CrossEncoder",
+    "bi-encoder": "nbproxy.BiEncoder",
+    "causal-reranker": "nbproxy.rerankers.CausalReranker",
+}
+
+
+def _own_code(folder: ModelFolder) -> str:
+    """What to say of a model that cannot be loaded without its own code."""
+    return (
+        f"{folder.path} comes with code of its own ({', '.join(folder.code)}), which is run only if you trust it: "
+        f"read it, then {_MAKERS[folder.kind]}({str(folder.path)!r}, trust_remote_code=True)"
+    )
 
 
 def usable_length(model: Any, tokenizer: Any, configured: int | None = None) -> int:
