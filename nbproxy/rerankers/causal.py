@@ -211,7 +211,16 @@ def _opened(source: Any, device: str | None, code: bool) -> tuple[Parts, str, st
     folder, name = find(source, code)
     if folder.kind != "causal-reranker":
         raise ConfigError(f"{source} is a {folder.kind}, not a causal-reranker")
-    return load_parts(folder, "AutoModelForCausalLM", device, code), name, folder.fingerprint()
+    parts = load_parts(folder, "AutoModelForCausalLM", device, code)
+    _halve_on_gpu(parts.model)
+    return parts, name, folder.fingerprint()
+
+
+def _halve_on_gpu(model: Any) -> None:
+    """What was saved in float32 computes in half precision on a GPU."""
+    torch, _ = libraries()
+    if model.device.type == "cuda" and model.dtype == torch.float32:
+        model.to(torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
 
 
 def _filled(template: str, said: Mapping[str, str]) -> str:

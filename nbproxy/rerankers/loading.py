@@ -62,6 +62,33 @@ def libraries() -> tuple[Any, Any]:
     return torch, transformers
 
 
+def checked_device(device: Any) -> str:
+    """A device's name, once torch can compute there.
+
+    :raises ConfigError: it is none of torch's, or this machine does not have it.
+    """
+    torch, _ = libraries()
+    try:
+        kind = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(f"device={device!r} is none of torch's, such as 'cpu', 'cuda', 'cuda:1' or 'mps'") from error
+    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device={str(device)!r}: {_no_gpu(torch)}")
+    if kind.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device='mps': this machine has none; leave device out, or give device='cpu'")
+    return str(device)
+
+
+def _no_gpu(torch: Any) -> str:
+    count = torch.cuda.device_count()
+    if count:
+        return f"torch sees {count} CUDA device{'s' * (count > 1)}, counted from cuda:0"
+    what = (
+        "this build of torch is for the CPU; install one for CUDA" if torch.version.cuda is None else "check nvidia-smi"
+    )
+    return f"torch sees no CUDA device ({what}); leave device out, or give device='cpu', to compute on the CPU"
+
+
 def load_parts(folder: ModelFolder, auto_class: str, device: str | None, code: bool = False) -> Parts:
     """Model and tokenizer of a folder, in evaluation mode on the device.
 
@@ -71,6 +98,7 @@ def load_parts(folder: ModelFolder, auto_class: str, device: str | None, code: b
     :raises ConfigError: transformers cannot load it, or weights that matter are missing.
     """
     torch, transformers = libraries()
+    where = checked_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         with quiet():
             model, report = getattr(transformers, auto_class).from_pretrained(
@@ -82,7 +110,7 @@ def load_parts(folder: ModelFolder, auto_class: str, device: str | None, code: b
             raise ConfigError(_own_code(folder)) from error
         raise ConfigError(f"transformers cannot load {folder.path}: {type(error).__name__}: {error}") from error
     _refuse_random_weights(folder, report)
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    model.to(where).eval()
     return Parts(model, tokenizer, usable_length(model, tokenizer, folder.max_length))
 
 
