@@ -21,7 +21,7 @@ from .base import BaseReranker, each_once, hex16, texts_of
 from .loading import Parts, libraries, load_parts, usable_length
 from .objects import weights_fingerprint, weights_name
 from .squash import Floats, scores_of
-from .windows import batches
+from .windows import batches, readable
 
 INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 TEMPLATE = """\
@@ -103,7 +103,7 @@ class CausalReranker(BaseReranker):
         return ids[0]
 
     def _ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return list(self.tokenizer(readable(text), add_special_tokens=False, verbose=False)["input_ids"])
 
     def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
         """Float64 scores, one for each hit; equal texts are scored once."""
@@ -126,7 +126,7 @@ class CausalReranker(BaseReranker):
         before, after = self._ids(head), self._ids(tail)
         said = {"instruction": self.instruction, "query": self._cut(query)}
         cut = self.tokenizer(
-            [_filled(body, {**said, "document": text}) for text in texts],
+            [readable(_filled(body, {**said, "document": text})) for text in texts],
             add_special_tokens=False,
             truncation=True,
             max_length=max(1, self.max_length - len(before) - len(after)),

@@ -56,7 +56,9 @@ class ModelFolder:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        config: dict[str, Any] = self.json("config.json")
+        config: Any = self.json("config.json")
+        if not isinstance(config, dict):
+            raise ConfigError(f"{self.path / 'config.json'} holds no JSON object")
         return config
 
     @cached_property
@@ -134,9 +136,10 @@ class ModelFolder:
     @property
     def code(self) -> list[str]:
         """The files of its own code that transformers would run, as ``auto_map`` says."""
-        named = (self.config.get("auto_map") or {}).values()
-        classes = [name for value in named for name in (value if isinstance(value, list) else [value]) if name]
-        return sorted({f"{str(name).rpartition('.')[0]}.py" for name in classes})
+        known = self.config.get("auto_map")
+        values = known.values() if isinstance(known, dict) else ()
+        names = [name for value in values for name in (value if isinstance(value, list) else [value])]
+        return sorted({f"{name.rpartition('.')[0]}.py" for name in names if isinstance(name, str) and "." in name})
 
     @cached_property
     def weights(self) -> list[Path]:

@@ -110,6 +110,11 @@ def load_parts(folder: ModelFolder, auto_class: str, device: str | None, code: b
             raise ConfigError(_own_code(folder)) from error
         raise ConfigError(f"transformers cannot load {folder.path}: {type(error).__name__}: {error}") from error
     _refuse_random_weights(folder, report)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes where there are no files
+        raise ConfigError(
+            f"{folder.path} holds no tokenizer (tokenizer.json, vocab.txt, …), so every word would be unknown; save it "
+            f"beside the model: tokenizer.save_pretrained({str(folder.path)!r})"
+        )
     model.to(where).eval()
     return Parts(model, tokenizer, usable_length(model, tokenizer, folder.max_length))
 

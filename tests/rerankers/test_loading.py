@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -170,3 +171,30 @@ def test_a_causal_model_takes_the_switch_too(tmp_path):
         as_reranker(tmp_path)
     with pytest.raises(ConfigError, match=r"modeling_own\.py"):  # trusted, and not there
         CausalReranker(tmp_path, trust_remote_code=True)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path, tiny):
+    """transformers makes an empty one, to which every word is unknown: all texts would score alike."""
+    folder = shutil.copytree(tiny("bert", 1), tmp_path / "model")
+    for file in folder.glob("token*"):
+        file.unlink()
+    with pytest.raises(
+        ConfigError, match=r"holds no tokenizer .*; save it beside the model: tokenizer\.save_pretrained"
+    ):
+        as_reranker(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ([], r"config\.json holds no JSON object"),
+        ({"auto_map": ["x"]}, "transformers cannot load"),
+        ({"auto_map": {"AutoModel": 3, "AutoConfig": [None, "a"]}}, "transformers cannot load"),
+    ],
+)
+def test_configurations_that_say_nothing(tmp_path, tiny, config, message):
+    folder = shutil.copytree(tiny("bert", 1), tmp_path / "model")
+    known = {"architectures": ["OwnForSequenceClassification"], "model_type": "own"}
+    (folder / "config.json").write_text(json.dumps(known | config if isinstance(config, dict) else config))
+    with pytest.raises(ConfigError, match=message):
+        as_reranker(folder)
