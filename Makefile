@@ -16,6 +16,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JAVASCRIPT := tests/javascript/node_modules/.ready
 PEERS := .venv-bench
+BACKENDS := .venv-peers
 
 .PHONY: demo test lint notebooks bench pictures setup clean
 
@@ -33,7 +34,7 @@ lint: $(READY)
 notebooks: $(READY)
 	$(BIN)/python -m tests.notebooks
 
-bench: $(READY) $(PEERS)/.ready
+bench: $(READY) $(PEERS)/.ready $(BACKENDS)/.ready
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 pictures: $(READY)
@@ -55,13 +56,18 @@ $(JAVASCRIPT): tests/javascript/package.json tests/javascript/package-lock.json
 	npm ci --prefix tests/javascript --no-audit --no-fund --silent
 	touch $@
 
-# mitmproxy, a peer of the benchmarks, in an environment of its own: it pins versions of what we use. FlashRank, another,
-# beside it, alone: what it needs is in ours.
+# mitmproxy, a peer of the benchmarks, in an environment of its own: it pins versions of what we use.
 $(PEERS)/.ready:
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --upgrade mitmproxy
-	$(BIN)/python -m pip install --quiet --no-deps --target $(PEERS)/flashrank flashrank
+	touch $@
+
+# sentence-transformers' own ONNX and OpenVINO backends, peers too: their exporters (optimum) exclude our transformers.
+$(BACKENDS)/.ready: constraints.txt
+	$(PYTHON) -m venv $(BACKENDS)
+	$(BACKENDS)/bin/python -m pip install --quiet --upgrade pip
+	$(BACKENDS)/bin/python -m pip install --quiet --constraint constraints.txt 'sentence-transformers[onnx,openvino]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) tests/javascript/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(BACKENDS) tests/javascript/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

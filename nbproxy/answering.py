@@ -17,11 +17,11 @@ from . import pipeline
 from .context import Context
 from .dialects import Answer, Dialect, Unreadable, splice
 from .errors import RerankFault
-from .mergers import Merger, merged
+from .mergers import AskedBoth, Merger, merged
 from .pipeline import Outcome, Plan, Several
 from .ranking import Search
 from .rerankers import is_original
-from .scoring import Asked, Scorer
+from .scoring import Asked, Late, Scorer
 from .settings import FieldsSetting, Settings
 
 
@@ -39,7 +39,7 @@ class Answered:
     outcome: Outcome
     body: bytes
     rerank_ms: float | None
-    late: Asked | None = None
+    late: tuple[Late, ...] = ()
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Answered:
 class _Decided(NamedTuple):
     outcome: Outcome
     rerank_ms: float | None = None
-    late: Asked | None = None
+    late: tuple[Late, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +176,25 @@ class Answering:
 
     async def _scored(
         self, search: Search, answer: Answer, model: Scorer | Merger, positions: Sequence[int], arrived: float
-    ) -> tuple[Outcome, Asked | None]:
+    ) -> tuple[Outcome, tuple[Late, ...]]:
         hits, left = [answer.hits[i] for i in positions], self._left(arrived)
-        asked: Asked | None = None
+        asked: Asked | AskedBoth | None = None
         try:
             if isinstance(model, Merger):
-                both = await model.scores(search.query, hits, left)
-                return merged(answer, search, self._settings.depth, model, positions, both), None
+                asked = model.ask(search.query, hits, left)
+                return merged(answer, search, self._settings.depth, model, positions, await asked.in_time()), ()
             asked = model.ask(search.query, hits, left)
             scores = await asked.in_time()
         except RerankFault as fault:
             self._context.note("model", self._exchange_id(), fault.__cause__ or fault)
             outcome = pipeline.unranked(answer, search, model, fault.why, str(fault))
-            return outcome, asked if fault.why == "deadline" else None
-        return pipeline.ranked(answer, search, self._settings, model, positions, scores), None
+            return outcome, _late(model, asked) if fault.why == "deadline" else ()
+        return pipeline.ranked(answer, search, self._settings, model, positions, scores), ()
+
+
+def _late(model: Scorer | Merger, asked: Asked | AskedBoth | None) -> tuple[Late, ...]:
+    """The scores that will come; none where there was no time left to ask for any."""
+    if isinstance(asked, AskedBoth):
+        return asked.late
+    assert isinstance(model, Scorer) or asked is None
+    return (Late(model, asked),) if isinstance(model, Scorer) and asked is not None else ()

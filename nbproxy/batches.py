@@ -199,12 +199,16 @@ def _each(rankings: Sequence[Ranking]) -> dict[str, list[Any]]:
 def has_events(row: Row) -> bool:
     """Whether :func:`events_batch` has something to say of it."""
     clicks = not isinstance(row, Draft) and bool(row.clicks)
-    return clicks or any(ranking.teams is not None for ranking in row.rankings)
+    return clicks or any(ranking.teams is not None or ranking.late for ranking in row.rankings)
 
 
 def events_batch(exchanges: Iterable[Exchange]) -> Any:
-    """A record batch of one row for each merged ranking and each click, in the order given."""
-    rows = [row for exchange in exchanges for row in (*_merges(exchange), *map(_clicked, exchange.clicks))]
+    """A record batch of one row for each merged ranking, each late one of two, and each click, in the order given."""
+    rows = [
+        row
+        for exchange in exchanges
+        for row in (*_merges(exchange), *_lates(exchange), *map(_clicked, exchange.clicks))
+    ]
     return _batch({name: [row.get(name) for row in rows] for name in EVENT_COLUMNS}, EVENT_COLUMNS, EVENT_SCHEMA)
 
 
@@ -223,6 +227,12 @@ def _merges(exchange: Exchange) -> list[dict[str, Any]]:
         for teams in (ranking.teams for ranking in exchange.rankings)
         if teams is not None
     ]
+
+
+def _lates(exchange: Exchange) -> list[dict[str, Any]]:
+    said = {"event": "late", "exchange_id": exchange.exchange_id, "part": exchange.part}
+    lates = [ranking for ranking in exchange.rankings if ranking.late]
+    return [{**said, "a": ranking.model, "a_fingerprint": ranking.model_fingerprint} for ranking in lates]
 
 
 def _clicked(click: Click) -> dict[str, Any]:

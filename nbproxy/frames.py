@@ -115,7 +115,8 @@ HITS_COLUMNS: Mapping[str, Column] = {
 }
 
 
-EVENT_COLUMNS: Mapping[str, Column] = {  # "merge": a search was interleaved; "click": somebody told of a click
+# "merge": a search was interleaved; "late": scores of one of two, "a", missed the deadline; "click": of somebody
+EVENT_COLUMNS: Mapping[str, Column] = {
     "event": TEXT,
     "exchange_id": TEXT,
     "part": WHOLE,

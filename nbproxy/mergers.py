@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from . import pipeline
 from .dialects import Answer
@@ -17,9 +16,9 @@ from .pipeline import Outcome
 from .ranking import Hit, Ranking, Search, Teams, normalized
 from .rerankers import is_original
 from .rerankers.base import hex16
-from .scoring import Scorer
+from .scoring import Late, Scorer, waited
 
-T = TypeVar("T")
+Given = dict[int, list[float] | RerankFault]  # by which scorer
 
 
 class Merger:
@@ -52,33 +51,92 @@ class Merger:
     def __repr__(self) -> str:
         return f"{self.name} ({self.fingerprint})"
 
-    async def scores(self, query: str, hits: Sequence[Hit], deadline: float | None) -> Sequence[Sequence[float] | None]:
-        """Both models' scores at the same time, None for ``"original"``; what serves as both is asked once.
+    def ask(self, query: str, hits: Sequence[Hit], seconds: float | None) -> AskedBoth:
+        """Queue for both models at once, from an event loop; what serves as both is asked once, ``"original"`` never.
 
-        :param deadline: seconds for both of them, queueing included.
-        :raises RerankFault: one of them failed; the other is not waited for.
+        :param seconds: for both of them, queueing included.
+        :raises RerankFault: one of them could not be asked.
         """
-        asked = {id(one): one for one in self.scorers if not is_original(one.reranker)}
-        given = await _together(*(_scored(one, query, hits, deadline) for one in asked.values()))
-        by_model = dict(zip(asked, given, strict=True))
-        return [by_model.get(id(one)) for one in self.scorers]
+        both = AskedBoth(self.scorers, seconds)
+        for one in self.scorers:
+            both.ask(one, query, hits)
+        return both
 
 
-async def _scored(scorer: Scorer, query: str, hits: Sequence[Hit], deadline: float | None) -> Sequence[float]:
-    try:
-        return await scorer.scores(query, hits, deadline)
-    except RerankFault as fault:
-        raise RerankFault(f"{scorer.name}: {fault}", why=fault.why) from None  # its message says which error
+class AskedBoth:
+    """Both models' scores, on the event loop that waits for them.
+
+    :ivar late: after the deadline: the scores that will come, and those that came in time for nothing.
+    """
+
+    def __init__(self, scorers: Sequence[Scorer], seconds: float | None) -> None:
+        self._scorers, self._seconds = scorers, seconds
+        self._asked: dict[int, Late] = {}
+        self.late: tuple[Late, ...] = ()
+
+    def ask(self, scorer: Scorer, query: str, hits: Sequence[Hit]) -> None:
+        """Queue for one of them.
+
+        :raises RerankFault: it could not be asked; the other's place is given up.
+        """
+        if is_original(scorer.reranker) or id(scorer) in self._asked:
+            return
+        try:
+            self._asked[id(scorer)] = Late(scorer, scorer.ask(query, hits, self._seconds))
+        except RerankFault as fault:
+            self._drop()
+            raise _named(scorer, fault) from None
+
+    async def in_time(self) -> list[list[float] | None]:
+        """Both models' scores, None for ``"original"``.
+
+        :raises RerankFault: one of them failed; the other is not waited for. ``deadline``: one did not end in time;
+            :attr:`late` is what to wait for.
+        """
+        every = [one.asked for one in self._asked.values()]
+        if every:
+            await waited(every, self._seconds)
+        given = await self._decided([key for key, one in self._asked.items() if one.asked.has_come])
+        if not _faults(given):  # else time may not be up for the other
+            given |= await self._decided([key for key in self._asked if key not in given])
+        if faults := _faults(given):
+            raise self._failed(given, min(faults, key=lambda fault: fault.why == "overloaded"))
+        return [_scores(given.get(id(one))) for one in self._scorers]
+
+    async def _decided(self, keys: Sequence[int]) -> Given:
+        given: Given = {}
+        for key in keys:
+            try:
+                given[key] = await self._asked[key].asked.decided()
+            except RerankFault as fault:
+                given[key] = _named(self._asked[key].scorer, fault)
+        return given
+
+    def _failed(self, given: Given, fault: RerankFault) -> RerankFault:
+        """``fault``; who missed the deadline will be waited for, and what the other gave in time is kept with it."""
+        if fault.why == "deadline":
+            begun = [key for key, one in given.items() if getattr(one, "why", None) != "overloaded"]
+            self.late = tuple(self._asked[key] for key in begun)
+        else:
+            self._drop()
+        return fault
+
+    def _drop(self) -> None:
+        for one in self._asked.values():
+            one.asked.drop()
 
 
-async def _together(*calls: Coroutine[Any, Any, T]) -> list[T]:
-    """What all of them give; the first error ends it, and whoever is not ready is abandoned."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+def _faults(given: Given) -> list[RerankFault]:
+    return [one for one in given.values() if isinstance(one, RerankFault)]
+
+
+def _scores(given: list[float] | RerankFault | None) -> list[float] | None:
+    return given if isinstance(given, list) else None
+
+
+def _named(scorer: Scorer, fault: RerankFault) -> RerankFault:
+    """The fault of one of two, which its message tells."""
+    return RerankFault(f"{scorer.name}: {fault}", why=fault.why)
 
 
 def merged(

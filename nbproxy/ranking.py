@@ -84,6 +84,7 @@ class Ranking:
     :ivar ranks: the place in this order, absolute, from 1.
     :ivar returned: whether the client got the hit.
     :ivar teams: of an interleaving's order.
+    :ivar late: a model's that was to be merged with another's, and missed the deadline.
     """
 
     role: Role
@@ -94,6 +95,7 @@ class Ranking:
     ranks: tuple[int, ...]
     returned: tuple[bool, ...]
     teams: Teams | None = None
+    late: bool = False
 
 
 class Model(Protocol):

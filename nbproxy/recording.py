@@ -98,7 +98,7 @@ class Recorded(ABC):
         """
         from .compare import compare_recorded
 
-        return compare_recorded(self._rows(), self._lines(), a=a, b=b, k=k, scope=scope)
+        return compare_recorded(self._rows(), self._orders(), a=a, b=b, k=k, scope=scope)
 
     def evaluate(
         self,
@@ -117,7 +117,7 @@ class Recorded(ABC):
         from .evaluate import evaluate_recorded
 
         return evaluate_recorded(
-            self._rows(), self._lines(), qrels, measures=measures, baseline=baseline, queries=queries, scope=scope
+            self._rows(), self._orders(), qrels, measures=measures, baseline=baseline, queries=queries, scope=scope
         )
 
     def interleaving(self, model: str | None = None) -> Interleaving:
@@ -159,6 +159,12 @@ class Recorded(ABC):
     def _lines(self) -> pd.DataFrame:
         """``hits``, where the texts may be null."""
         return self.hits
+
+    def _orders(self) -> pd.DataFrame:
+        """``_lines`` without those of two interleaved models that came late: they gave no order."""
+        from .systems import without_late
+
+        return without_late(self._lines(), self._events())
 
     def _row(self, exchange_id: str, part: int | None) -> Mapping[str, Any] | None:
         """One row of ``frame``, missing values as None."""

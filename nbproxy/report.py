@@ -64,7 +64,7 @@ def rendered(
     if qrels is not None:
         read_qrels(qrels)  # judgments that cannot be read are an error, not a section that is missing
     rows = recorded._rows()
-    material = Material(recorded, rows[rows["route"] != "own"], recorded._lines(), qrels, queries)
+    material = Material(recorded, rows[rows["route"] != "own"], recorded._orders(), qrels, queries)
     done("read")
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import RerankFault
 from .lanes import Job, Lane, lane_of
@@ -108,6 +108,10 @@ class Asked:
             and :meth:`late` waits on; else what the model raised.
         """
         await self._waited(self._seconds)
+        return await self.decided()
+
+    async def decided(self) -> list[float]:
+        """As :meth:`in_time`, now that time is up."""
         if self._scores.done():
             return self._result()
         if self._job.future.done():  # it is on its way to this loop
@@ -124,13 +128,18 @@ class Asked:
         await self._waited(None)
         return self._result()
 
+    @property
+    def has_come(self) -> bool:
+        """Whether the model has given its scores, or failed."""
+        return self._scores.done()
+
+    def drop(self) -> None:
+        """Nobody wants them any longer."""
+        self._job.lane.leave(self._job)
+        self._scores.cancel()
+
     async def _waited(self, seconds: float | None) -> None:
-        try:
-            await asyncio.wait([self._scores], timeout=seconds)
-        except asyncio.CancelledError:
-            self._job.lane.leave(self._job)
-            self._scores.cancel()
-            raise
+        await waited([self], seconds)
 
     def _result(self) -> list[float]:
         try:
@@ -139,6 +148,24 @@ class Asked:
             raise
         except Exception as error:
             raise RerankFault(f"{type(error).__name__}: {error}") from error
+
+
+async def waited(all_asked: Sequence[Asked], seconds: float | None) -> None:
+    """Wait until all have come, or one has failed, or time is up; a waiter that is cancelled drops them."""
+    try:
+        scores = [asked._scores for asked in all_asked]
+        await asyncio.wait(scores, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+    except asyncio.CancelledError:
+        for asked in all_asked:
+            asked.drop()
+        raise
+
+
+class Late(NamedTuple):
+    """Scores that did not come in time, but will, and whose they are."""
+
+    scorer: Scorer
+    asked: Asked
 
 
 def _seen(scores: asyncio.Future[list[float]]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,6 @@ from .heads import ResponseHead, persistence, restated
 from .messages import Request
 from .outbound import request_block, request_line, signed
 from .pipeline import Alone, Plan, Several
-from .ranking import Ranking
 from .relay import Relay
 from .search_rows import Completion, PartRows, asks, search_columns
 from .settings import Settings
@@ -264,7 +263,7 @@ class SearchExchange:
             query = done.search.query
             query_id = pipeline.query_id(self._head.headers.get("x-opaque-id") if part is None else None, query)
             about = About(self._draft.exchange_id, part, query_id, query, done.outcome.ranking.returned)
-            shadowing(about, _without(self._settings, done.outcome.others), done.answer, done.late)
+            shadowing(about, _without(self._settings, done), done.answer, done.late)
 
     def _write(
         self, head: ResponseHead, body: bytes, *, changed: bool = False, coding: bytes | None = None, **more: Any
@@ -302,9 +301,10 @@ class SearchExchange:
         self._draft.finish(error)
 
 
-def _without(settings: Settings, known: Sequence[Ranking]) -> Settings:
-    """The settings without the shadows whose ranking is known: an interleaving has asked them."""
-    names = {(ranking.model, ranking.model_fingerprint) for ranking in known}
+def _without(settings: Settings, done: Answered) -> Settings:
+    """The settings without the shadows whose ranking is known, or will be: who serves has asked them."""
+    names = {(ranking.model, ranking.model_fingerprint) for ranking in done.outcome.others}
+    names |= {(late.scorer.name, late.scorer.fingerprint) for late in done.late}
     kept = {key: one for key, one in settings.shadow.items() if (one.name, one.fingerprint) not in names}
     return settings if len(kept) == len(settings.shadow) else replace(settings, shadow=kept)
 

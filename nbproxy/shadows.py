@@ -2,7 +2,8 @@
 
 Never in an answer's way: a shadow has a thread of its own, of low priority, and is spared searches where it falls
 behind. Both are recorded with ``role="shadow"``; a late ranking bears the name of the model that served, and the
-exchange's reason is ``deadline``: by that ``systems`` tells it from a shadow's.
+exchange's reason is ``deadline``: by that ``systems`` tells it from a shadow's. Those of two that were to be merged
+bear their own names, not the one of what served, so an event says of each that it is late.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from . import pipeline
 from .context import Context
 from .dialects import Answer
 from .errors import RerankFault
+from .mergers import Merger
 from .rerankers import is_original
-from .scoring import Asked, Scorer
+from .scoring import Asked, Late, Scorer
 from .settings import Settings
 
 WAITING = 64  # answers that wait for one shadow …
@@ -45,6 +47,7 @@ class _Work:
     depth: int
     positions: list[int]
     scorer: Scorer
+    late: bool = False  # one of two that were to be merged
 
 
 class Shadows:
@@ -54,12 +57,13 @@ class Shadows:
         self._context = context
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def __call__(self, about: About, settings: Settings, answer: Answer, late: Asked | None = None) -> None:
-        """An answer has gone; ``late`` scores of the serving model's will come."""
+    def __call__(self, about: About, settings: Settings, answer: Answer, late: Sequence[Late] = ()) -> None:
+        """An answer has gone; ``late`` scores of the serving model's, or of two that it merges, will come."""
         positions = pipeline.candidates(answer, settings.depth)
-        if late is not None:
-            assert isinstance(settings.model, Scorer)
-            self._spawn(self._record(_Work(about, answer, settings.depth, positions, settings.model), late, "model"))
+        parts = isinstance(settings.model, Merger)
+        for one in late:
+            work = _Work(about, answer, settings.depth, positions, one.scorer, late=parts)
+            self._spawn(self._record(work, one.asked, "model"))
         for name, scorer in settings.shadow.items():
             assert isinstance(scorer, Scorer)
             self._shadow(_Work(about, answer, settings.depth, positions, scorer), name)
@@ -109,7 +113,7 @@ class Shadows:
     def _append(self, work: _Work, scores: Sequence[float]) -> None:
         about = work.about
         ranking = pipeline.all_ranked(work.answer, work.depth, work.scorer, work.positions, scores, "shadow")
-        ranking = replace(ranking, returned=about.returned)
+        ranking = replace(ranking, returned=about.returned, late=work.late)
         self._context.sink.append_ranking(about.exchange_id, about.part, about.query_id, about.query, ranking)
 
     async def drained(self) -> None:

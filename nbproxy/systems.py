@@ -14,10 +14,11 @@ Laws (contract §6):
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from .errors import ConfigError
 from .ranking import normalized
@@ -124,6 +125,24 @@ def _late(rows: pd.DataFrame, searches: pd.DataFrame) -> pd.Series[bool]:
     same = (served["model"] == rows["model"]) & (served["model_fingerprint"] == rows["model_fingerprint"])
     late = same & (served["reason"] == "deadline") & (rows["role"] == "shadow")
     return late.fillna(False).astype(bool)
+
+
+def without_late(hits: pd.DataFrame, events: Any) -> pd.DataFrame:
+    """``hits`` without the late scores of models that were to be merged: like those of a model that serves alone.
+
+    :param events: an Arrow table of ``frames.EVENT_COLUMNS``.
+    """
+    told = events.filter(pc.equal(events.column("event"), "late")).to_pandas()
+    if told.empty:
+        return hits
+    told = told.rename(columns={"a": "model", "a_fingerprint": "model_fingerprint"})
+    late = _model_keys(hits).isin(_model_keys(told)) & (hits["role"] == "shadow").to_numpy(dtype=bool)
+    return hits[~late]
+
+
+def _model_keys(rows: pd.DataFrame) -> pd.MultiIndex:
+    keys = [rows["exchange_id"], _part(rows), rows["model"], rows["model_fingerprint"]]
+    return pd.MultiIndex.from_frame(pd.concat(keys, axis=1).astype("str"))
 
 
 def join(

@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -204,6 +205,136 @@ def test_a_model_that_is_late_is_not_waited_for(start: Start, json_upstream: Jso
         assert last(session).reason == "overloaded"
     finally:
         release.set()
+
+
+class Gate:
+    """A model that scores backwards once it may."""
+
+    def __init__(self, name: str = "gate") -> None:
+        self.__name__, self.asked, self.go, self.calls = name, threading.Event(), threading.Event(), 0
+
+    def __call__(self, query: str, texts: list[str]) -> list[int]:
+        self.calls += 1
+        self.asked.set()
+        self.go.wait(TIMEOUT)
+        return backwards(query, texts)
+
+
+def judged(session: nbproxy.Session) -> nbproxy.Evaluation:
+    query_id = session.frame.query_id.iloc[0]
+    return session.evaluate(pd.DataFrame({"query_id": [query_id], "doc_id": ["49"], "relevance": [1]}))
+
+
+@pytest.mark.parametrize("late", ["a", "b", "both"])
+def test_late_scores_are_recorded_as_late(start: Start, json_upstream: Json, late: str) -> None:
+    """Those of the other model too, which came in time for nothing; and no comparison counts either."""
+    gates = {name: Gate(f"gate_{name}") for name in "ab"}
+    for name, gate in gates.items():
+        if late not in (name, "both"):
+            gate.go.set()
+    session = start(json_upstream.url, model=nbproxy.interleave(gates["a"], gates["b"]), deadline=0.05)
+    session.shadow = {"true": forwards, "gate_a": session.model.a}
+    assert ids(search(session, asked(1, size=4))) == ["0", "1", "2", "3"]
+    assert (last(session).reason, last(session).reranked) == ("deadline", False)
+    for gate in gates.values():
+        gate.go.set()
+    session.flush(TIMEOUT)
+    hits = session.hits
+    assert hits.groupby(["role", "model"]).size().to_dict() == {
+        ("served", "interleave(gate_a, gate_b)"): 50,
+        ("shadow", "gate_a"): 50,
+        ("shadow", "gate_b"): 50,
+        ("shadow", "true"): 50,
+    }
+    for name, model in zip("ab", (session.model.a, session.model.b), strict=True):
+        own = hits[hits.model == f"gate_{name}"]
+        assert set(own.model_fingerprint) == {model.fingerprint}
+        assert list(own.score) == list(range(50))
+        assert list(own["rank"]) == list(range(50, 0, -1))
+        assert list(own.returned) == [True] * 4 + [False] * 46  # what the client got
+    assert [gate.calls for gate in gates.values()] == [1, 1]
+    assert list(judged(session).summary.index) == ["original", "true"]
+    assert judged(session).left_out["deadline"] == 1
+    assert session.errors[0].message.startswith("gate_b: no scores" if late == "b" else "gate_a: no scores")
+    assert len(session.errors) == 1
+    search(session, asked(1, size=4))  # in time: they count
+    assert set(judged(session).summary.index) == {"original", "true", "gate_a", "gate_b", session.model.name}
+
+
+def test_late_scores_are_late_in_what_was_recorded(start: Start, json_upstream: Json, tmp_path: Path) -> None:
+    gate = Gate()
+    session = start(json_upstream.url, model=forwards, deadline=0.05, record=tmp_path)
+    search(session, asked(1))
+    session.model = nbproxy.interleave("original", gate)
+    search(session, asked(1))
+    gate.go.set()
+    session.flush(TIMEOUT)
+    session.stop()
+    found = nbproxy.load(tmp_path)
+    assert list(found.hits[found.hits.role == "shadow"].score) == list(range(50))
+    assert set(found.compare(b="forwards").summary.b) == {"forwards"}
+    with pytest.raises(ConfigError, match="'gate'"):
+        found.compare(b="gate")
+
+
+def test_one_that_waits_behind_itself_is_not_late_but_overloaded(start: Start, json_upstream: Json) -> None:
+    """What was never begun owes no score; the other's, which is begun, is recorded."""
+    gate, other = Gate(), Gate("other")
+    session = start(json_upstream.url, model=gate, deadline=0.05)
+    search(session, asked(1))
+    gates = nbproxy.interleave(session.model, other)
+    session.model = gates
+    search(session, asked(2))
+    assert last(session).reason == "deadline"
+    assert last(session).error.startswith("other: ")
+    gate.go.set()
+    other.go.set()
+    session.flush(TIMEOUT)
+    hits = session.hits
+    assert hits[hits.role == "shadow"].groupby(["query", "model"]).size().to_dict() == {
+        ("query 1", "gate"): 50, ("query 2", "other"): 50,
+    }  # fmt: skip
+    assert gate.calls == 1
+
+
+def test_what_a_late_one_raises_is_told(start: Start, json_upstream: Json) -> None:
+    go = threading.Event()
+
+    def broken(query: str, texts: list[str]) -> list[float]:
+        go.wait(TIMEOUT)
+        raise ZeroDivisionError("too late")
+
+    session = start(json_upstream.url, model=nbproxy.interleave("original", broken), deadline=0.05)
+    search(session, asked(1))
+    assert last(session).reason == "deadline"
+    go.set()
+    session.flush(TIMEOUT)
+    assert [note.type for note in session.errors] == ["RerankFault", "ZeroDivisionError"]
+    assert set(session.hits.role) == {"served"}
+
+
+def test_late_scores_in_a_multi_search(start: Start, json_upstream: Json) -> None:
+    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> Any:
+        bodies = [line for line in body.splitlines() if b'"query"' in line]
+        return 200, {"responses": [searched("POST", "/_search", headers, one)[1] | {"status": 200} for one in bodies]}
+
+    json_upstream.answer = answer
+    gate = Gate()
+    session = start(json_upstream.url, model=nbproxy.interleave("original", gate), deadline=0.05)
+    lines = [{"index": "books"}, asked(1), {"index": "books"}, asked(2)]
+    search(session, b"".join(json.dumps(line).encode() + b"\n" for line in lines), b"/_msearch")
+    gate.go.set()
+    session.flush(TIMEOUT)
+    late = session.hits[session.hits.role == "shadow"]
+    reasons = session.frame.dropna(subset=["part"]).set_index("part").reason
+    assert set(reasons) <= {"deadline", "overloaded"}
+    assert list(late.part.unique()) == list(reasons.index[reasons == "deadline"])
+    assert list(judged_systems(session)) == ["original"]
+
+
+def judged_systems(session: nbproxy.Session) -> list[str]:
+    qrels = pd.DataFrame({"query_id": [session.frame.query_id.dropna().iloc[0]], "doc_id": ["49"], "relevance": [1]})
+    return list(session.evaluate(qrels).summary.index)
 
 
 def test_the_other_model_is_not_waited_for_where_one_fails(start: Start, json_upstream: Json) -> None:

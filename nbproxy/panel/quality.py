@@ -27,7 +27,7 @@ class Measured(Protocol):
 
     def evaluate(self, qrels: pd.DataFrame, *, queries: Any = None) -> Any: ...
     def _rows(self) -> pd.DataFrame: ...
-    def _lines(self) -> pd.DataFrame: ...
+    def _orders(self) -> pd.DataFrame: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def quality(session: Measured, judged: Judgments | None) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of uneven query sets: the table has n_queries
             evaluation = session.evaluate(judged.qrels, queries=judged.queries)
-            lines, ends = progress(session._rows(), session._lines(), judged)
+            lines, ends = progress(session._rows(), session._orders(), judged)
     except Exception as error:  # whatever the judgments are: it is said here, not lost on a thread
         return _said(f"Nothing to measure yet: {error}")
     chart = over_time(lines, ends) if lines else ""

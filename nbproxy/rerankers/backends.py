@@ -9,6 +9,7 @@ A backend gets padded token ids and gives one row for each input: a cross-encode
 
 from __future__ import annotations
 
+import copy
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from ..errors import ConfigError, MissingExtra
-from .loading import libraries
+from .loading import checked_device, libraries
 
 BackendName = Literal["torch", "onnx", "openvino"]
 Precision = Literal["float32", "bfloat16", "float16", "int8"]
@@ -59,7 +60,7 @@ class Choice:
     """What a model is computed with.
 
     :ivar why: one line: that it was asked for, or what ``"auto"`` saw.
-    :ivar auto: whether the backend was left to us.
+    :ivar auto: whether it was left to us, so that another may be taken where this one computes wrongly.
     """
 
     backend: str
@@ -92,8 +93,8 @@ def choose(backend: str | None, precision: str | None, device: str | None) -> Ch
         raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, auto, not {backend!r}")
     if precision not in (*PRECISIONS, "auto", None):
         raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, auto, not {precision!r}")
-    where = device or ("cuda" if backend in ("torch", "auto") and _has_gpu() else "cpu")
-    if where != "cpu":
+    where = str(device or ("cuda" if backend in ("torch", "auto") and _has_gpu() else "cpu"))
+    if where.partition(":")[0] != "cpu":
         return _on_gpu(backend, precision, where)
     chosen, why = _cpu_precision(precision)
     name, reason = _cpu_backend(backend, chosen)
@@ -108,7 +109,7 @@ def _on_gpu(backend: str, precision: str | None, device: str) -> Choice:
         raise ConfigError(f"precision='int8' is for the CPU; device={device!r} has float32, bfloat16 and float16")
     half = precision in (None, "auto")
     why = "half precision on a GPU" if half else "as asked for"
-    return Choice("torch", "float16" if half else str(precision), device, why)
+    return Choice("torch", "float16" if half else str(precision), checked_device(device), why, auto=half)
 
 
 def _cpu_precision(precision: str | None) -> tuple[str, str]:
@@ -183,6 +184,8 @@ def open_checked(choice: Choice, module: Any, sample: Sample, key: str) -> tuple
     :param key: stands for the module in the cache of exported files.
     :raises ConfigError: it computes something else; where ``"auto"`` chose, torch computes instead.
     """
+    if choice.precision == "float16":
+        return _half(choice, module, sample, key)
     backend = open_backend(choice, module, sample, key)
     if choice.backend == "torch" or _agree(choice, backend, module, sample):
         return choice, backend
@@ -197,6 +200,19 @@ def open_checked(choice: Choice, module: Any, sample: Sample, key: str) -> tuple
         raise ConfigError(f"{why}; use backend='torch'")
     precision = "float32" if choice.precision == "int8" else choice.precision
     other = replace(choice, backend="torch", precision=precision, why=why)
+    return other, open_backend(other, module, sample, key)
+
+
+def _half(choice: Choice, module: Any, sample: Sample, key: str) -> tuple[Choice, Backend]:
+    """float16, once it gives numbers: what is above 65,504 is infinite in it, which some models reach inside."""
+    own = copy.deepcopy(module)  # rounded weights cannot be widened again
+    backend = open_backend(choice, own, sample, key)
+    if np.isfinite(backend.run(sample.probe)).all():
+        return choice, backend
+    why = "this model's numbers are too large for float16"
+    if not choice.auto:
+        raise ConfigError(f"{why}; use precision='float32' or 'bfloat16'")
+    other = replace(choice, precision="float32", why=why)
     return other, open_backend(other, module, sample, key)
 
 

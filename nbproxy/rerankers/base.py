@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..errors import ConfigError
 from ..ranking import Hit, Reranker
 from .checked import checked_scores
 
@@ -40,8 +41,12 @@ class BaseReranker(ABC):
         """Scores of ``texts``, outside any search: for trying a model in a notebook.
 
         :raises RerankFault: the scores are not one finite number for each text.
+        :raises ConfigError: the query is no text, or the texts are not several.
         """
-        hits = hits_of(texts)
+        given: list[Any] = [None] if isinstance(texts, (str, bytes)) else list(texts)
+        if not all(isinstance(text, str) for text in (query, *given)):
+            raise ConfigError("a model is called with a query and a list of texts: model('shoes', ['a shoe', 'a hat'])")
+        hits = hits_of(given)
         return checked_scores(self.score(query, hits), len(hits))
 
     def details(self) -> dict[str, Any]:

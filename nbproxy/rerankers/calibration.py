@@ -155,10 +155,22 @@ def recorded(calibration: Any, qrels: Any = None) -> list[Asked]:
     if hits is None:
         return []
     if not hasattr(hits, "columns"):
-        return _spread([Asked(str(query), list(dict.fromkeys(texts))[:_TEXTS]) for query, texts in hits])
+        return _spread(_given(hits))
     rows = hits[hits["text"].notna() & (hits["text"] != "")].drop_duplicates(["query", "text"])
     gains = _gains(qrels)
     return _spread([_asked(str(query), group, gains) for query, group in rows.groupby("query", sort=False)])
+
+
+def _given(pairs: Any) -> list[Asked]:
+    try:
+        found = [(query, texts if isinstance(texts, str) else list(texts)) for query, texts in pairs]
+    except (TypeError, ValueError):  # nothing to iterate over, or no pairs
+        found = [("", "")]
+    if any(
+        isinstance(texts, str) or not all(isinstance(one, str) for one in (query, *texts)) for query, texts in found
+    ):
+        raise ConfigError("calibration must be a recording, a session, their hits, or [(query, [text, …]), …]")
+    return [Asked(query, list(dict.fromkeys(texts))[:_TEXTS]) for query, texts in found]
 
 
 def _asked(query: str, rows: Any, gains: Gains | None) -> Asked:

@@ -21,7 +21,7 @@ from .base import BaseReranker, each_once, hex16, texts_of
 from .loading import Parts, libraries, load_parts, usable_length
 from .objects import weights_fingerprint, weights_name
 from .squash import Floats, scores_of
-from .windows import batches
+from .windows import batches, readable
 
 INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 TEMPLATE = """\
@@ -59,6 +59,7 @@ class CausalReranker(BaseReranker):
     :param yes, no: the answers, each one token.
     :param name: None: the path's last folder, or the hub id as it is.
     :param device: None: CUDA where there is one, else the CPU; a loaded model stays where it is.
+    :param trust_remote_code: run code that comes with the model.
     :ivar max_length: tokens of one input.
     :ivar budget: tokens of one batch, padding included.
     :raises ConfigError: there is no such model, the template lacks a place, or an answer is not one token.
@@ -74,12 +75,13 @@ class CausalReranker(BaseReranker):
         no: str = "no",
         name: str | None = None,
         device: str | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         self.template = TEMPLATE if template is None else template
         self.instruction = INSTRUCTION if instruction is None else instruction
         if [place for place in _PLACE.findall(self.template) if place != "instruction"] != ["query", "document"]:
             raise ConfigError("the template has to have {query} and, after it, {document} in it, once each")
-        parts, own_name, fingerprint = _opened(source, device)
+        parts, own_name, fingerprint = _opened(source, device, trust_remote_code)
         self.model, self.tokenizer = parts.model, parts.tokenizer
         self.max_length = min(parts.max_length, LENGTH)
         self.budget = _BUDGET.get(self.model.device.type, _BUDGET["cpu"])
@@ -101,7 +103,7 @@ class CausalReranker(BaseReranker):
         return ids[0]
 
     def _ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return list(self.tokenizer(readable(text), add_special_tokens=False, verbose=False)["input_ids"])
 
     def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
         """Float64 scores, one for each hit; equal texts are scored once."""
@@ -124,7 +126,7 @@ class CausalReranker(BaseReranker):
         before, after = self._ids(head), self._ids(tail)
         said = {"instruction": self.instruction, "query": self._cut(query)}
         cut = self.tokenizer(
-            [_filled(body, {**said, "document": text}) for text in texts],
+            [readable(_filled(body, {**said, "document": text})) for text in texts],
             add_special_tokens=False,
             truncation=True,
             max_length=max(1, self.max_length - len(before) - len(after)),
@@ -198,7 +200,7 @@ class CausalReranker(BaseReranker):
         return bool(torch.allclose(states, logits, rtol=0.02, atol=0.02 * float(logits.abs().max())))
 
 
-def _opened(source: Any, device: str | None) -> tuple[Parts, str, str]:
+def _opened(source: Any, device: str | None, code: bool) -> tuple[Parts, str, str]:
     """A model in memory, its name and its fingerprint."""
     from .loaded import find
 
@@ -206,10 +208,19 @@ def _opened(source: Any, device: str | None) -> tuple[Parts, str, str]:
         model, tokenizer = source
         model.eval()
         return Parts(model, tokenizer, usable_length(model, tokenizer)), weights_name(model), weights_fingerprint(model)
-    folder, name = find(source)
+    folder, name = find(source, code)
     if folder.kind != "causal-reranker":
         raise ConfigError(f"{source} is a {folder.kind}, not a causal-reranker")
-    return load_parts(folder, "AutoModelForCausalLM", device), name, folder.fingerprint()
+    parts = load_parts(folder, "AutoModelForCausalLM", device, code)
+    _halve_on_gpu(parts.model)
+    return parts, name, folder.fingerprint()
+
+
+def _halve_on_gpu(model: Any) -> None:
+    """What was saved in float32 computes in half precision on a GPU."""
+    torch, _ = libraries()
+    if model.device.type == "cuda" and model.dtype == torch.float32:
+        model.to(torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
 
 
 def _filled(template: str, said: Mapping[str, str]) -> str:

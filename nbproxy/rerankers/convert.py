@@ -132,7 +132,7 @@ def _not_found(x: str | Path) -> str:
     hint = f"; did you mean {close[0]!r}?" if close else ""
     known = ", ".join(map(repr, BUILT_IN))
     what = f"no built-in model ({known}), no folder here, and no model to be had from the Hugging Face hub"
-    return f"{str(x)!r} is {what}{hint}"
+    return f"{_short(str(x))} is {what}{hint}"
 
 
 def _from_pipeline(x: Any, name: str | None) -> Reranker:
@@ -156,6 +156,8 @@ def _from_encoder(x: Any, name: str | None) -> Reranker:
 def _from_pair(x: tuple[Any, Any], name: str | None) -> Reranker:
     from .transformer import from_pair
 
+    if not callable(x[1]) or not hasattr(x[1], "model_max_length"):
+        raise ConfigError(f"(model, tokenizer) needs a tokenizer of transformers in second place, not {_shown(x[1])}")
     if architecture_kind([type(x[0]).__name__]) == "causal-reranker":
         return _causal(x, name=name)
     return from_pair(*x, name=name)
@@ -168,6 +170,10 @@ def _refuse_module(x: Any, _name: str | None) -> Reranker:
         "transformers, the path that it was loaded from, or a function, for example "
         f"lambda query, texts: model.predict([(query, text) for text in texts]); {ACCEPTED}"
     )
+
+
+def _refuse_tokenizer(_x: Any, _name: str | None) -> Reranker:
+    raise ConfigError(f"a tokenizer alone scores nothing; give (model, tokenizer); {ACCEPTED}")
 
 
 def _refuse_class(x: type, _name: str | None) -> Reranker:
@@ -195,8 +201,12 @@ def _is_pair(x: object) -> bool:
 
 
 def _shown(x: object) -> str:
+    return f"{_short(x, 60)} ({type(x).__name__})"
+
+
+def _short(x: object, most: int = 200) -> str:
     shown = repr(x)
-    return f"{shown if len(shown) <= 60 else shown[:59] + '…'} ({type(x).__name__})"
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
 # The first row that fits. Classes, modules of torch, and models of other libraries are callable, but not with a query
@@ -208,6 +218,7 @@ _KINDS: tuple[tuple[_Fits, _Make], ...] = (
     (lambda x: isinstance(x, str), _from_string),
     (lambda x: isinstance(x, Path), _load),
     (_is_pair, _from_pair),
+    (_of("transformers", "PreTrainedTokenizerBase"), _refuse_tokenizer),
     (_of("transformers", "Pipeline"), _from_pipeline),
     (_of("sentence_transformers", "CrossEncoder"), _from_cross_encoder),
     (_of("sentence_transformers", "SentenceTransformer"), _from_encoder),

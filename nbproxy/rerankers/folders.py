@@ -56,7 +56,9 @@ class ModelFolder:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        config: dict[str, Any] = self.json("config.json")
+        config: Any = self.json("config.json")
+        if not isinstance(config, dict):
+            raise ConfigError(f"{self.path / 'config.json'} holds no JSON object")
         return config
 
     @cached_property
@@ -131,6 +133,14 @@ class ModelFolder:
         found = {role: next((prompts[name] for name in asked if name in prompts), "") for role, asked in names.items()}
         return {role: str(prefix) for role, prefix in found.items()}
 
+    @property
+    def code(self) -> list[str]:
+        """The files of its own code that transformers would run, as ``auto_map`` says."""
+        known = self.config.get("auto_map")
+        values = known.values() if isinstance(known, dict) else ()
+        names = [name for value in values for name in (value if isinstance(value, list) else [value])]
+        return sorted({f"{name.rpartition('.')[0]}.py" for name in names if isinstance(name, str) and "." in name})
+
     @cached_property
     def weights(self) -> list[Path]:
         """The safetensors files that transformers loads, in a fixed order."""
@@ -148,7 +158,8 @@ class ModelFolder:
     def fingerprint(self) -> str:
         """16 hex digits of SHA-256 over the configuration, the vocabulary and the weights: 0.2 s for 90 MB."""
         digest = hashlib.sha256()
-        for file in (*(self.path / name for name in _READ), *self.weights):
+        own = sorted(self.path.glob("*.py")) if self.code else []
+        for file in (*(self.path / name for name in _READ), *own, *self.weights):
             if file.is_file():
                 content = file.open("rb")
                 with content:

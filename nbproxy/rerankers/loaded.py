@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -50,6 +50,25 @@ class Options:
     calibration: Any = None
     qrels: Any = None
     max_loss: float | None = MAX_LOSS
+
+    def __post_init__(self) -> None:
+        for name, (fits, wanted) in _FITTING.items():
+            if not fits(value := getattr(self, name)):
+                raise ConfigError(f"{name} must be {wanted}, not {value!r}")
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+_FITTING: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "budget": (lambda value: value is None or _whole(value, 1), "a whole number of at least 1, or None"),
+    "cache": (lambda value: _whole(value, 0), "a whole number of at least 0"),
+    "query_prefix": (lambda value: value is None or isinstance(value, str), "a text or None"),
+    "document_prefix": (lambda value: value is None or isinstance(value, str), "a text or None"),
+    "trust_remote_code": (lambda value: isinstance(value, bool), "True or False"),
+    "max_loss": (lambda value: value is None or isinstance(value, (int, float)), "a share, such as 0.005, or None"),
+}
 
 
 @dataclass
@@ -276,6 +295,8 @@ class TransformerReranker(BaseReranker):
 
 def find(source: str | Path, code: bool = False) -> tuple[ModelFolder, str]:
     """A model's folder and its name; a string that is no folder here is asked of the hub, its code too if wanted."""
+    if not isinstance(source, (str, Path)) or not str(source).strip():
+        raise ConfigError(f"a model is loaded from a folder or a hub id, not from {source!r:.200}")
     if isinstance(source, Path) or is_there(source):
         path = Path(source).expanduser()
         return open_folder(path), folder_name(path)

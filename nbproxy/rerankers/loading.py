@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, MissingExtra
-from .folders import ModelFolder
+from .folders import Kind, ModelFolder
 
 INSTALL = 'pip install "nbproxy[torch]"'
 
@@ -62,6 +62,33 @@ def libraries() -> tuple[Any, Any]:
     return torch, transformers
 
 
+def checked_device(device: Any) -> str:
+    """A device's name, once torch can compute there.
+
+    :raises ConfigError: it is none of torch's, or this machine does not have it.
+    """
+    torch, _ = libraries()
+    try:
+        kind = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(f"device={device!r} is none of torch's, such as 'cpu', 'cuda', 'cuda:1' or 'mps'") from error
+    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device={str(device)!r}: {_no_gpu(torch)}")
+    if kind.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device='mps': this machine has none; leave device out, or give device='cpu'")
+    return str(device)
+
+
+def _no_gpu(torch: Any) -> str:
+    count = torch.cuda.device_count()
+    if count:
+        return f"torch sees {count} CUDA device{'s' * (count > 1)}, counted from cuda:0"
+    what = (
+        "this build of torch is for the CPU; install one for CUDA" if torch.version.cuda is None else "check nvidia-smi"
+    )
+    return f"torch sees no CUDA device ({what}); leave device out, or give device='cpu', to compute on the CPU"
+
+
 def load_parts(folder: ModelFolder, auto_class: str, device: str | None, code: bool = False) -> Parts:
     """Model and tokenizer of a folder, in evaluation mode on the device.
 
@@ -71,6 +98,7 @@ def load_parts(folder: ModelFolder, auto_class: str, device: str | None, code: b
     :raises ConfigError: transformers cannot load it, or weights that matter are missing.
     """
     torch, transformers = libraries()
+    where = checked_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         with quiet():
             model, report = getattr(transformers, auto_class).from_pretrained(
@@ -78,10 +106,32 @@ def load_parts(folder: ModelFolder, auto_class: str, device: str | None, code: b
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder.path, trust_remote_code=code)
     except Exception as error:  # whatever two libraries raise about a folder, the user gets one kind of answer
+        if folder.code and not code:
+            raise ConfigError(_own_code(folder)) from error
         raise ConfigError(f"transformers cannot load {folder.path}: {type(error).__name__}: {error}") from error
     _refuse_random_weights(folder, report)
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes where there are no files
+        raise ConfigError(
+            f"{folder.path} holds no tokenizer (tokenizer.json, vocab.txt, …), so every word would be unknown; save it "
+            f"beside the model: tokenizer.save_pretrained({str(folder.path)!r})"
+        )
+    model.to(where).eval()
     return Parts(model, tokenizer, usable_length(model, tokenizer, folder.max_length))
+
+
+_MAKERS: dict[Kind, str] = {
+    "cross-encoder": "nbproxy.CrossEncoder",
+    "bi-encoder": "nbproxy.BiEncoder",
+    "causal-reranker": "nbproxy.rerankers.CausalReranker",
+}
+
+
+def _own_code(folder: ModelFolder) -> str:
+    """What to say of a model that cannot be loaded without its own code."""
+    return (
+        f"{folder.path} comes with code of its own ({', '.join(folder.code)}), which is run only if you trust it: "
+        f"read it, then {_MAKERS[folder.kind]}({str(folder.path)!r}, trust_remote_code=True)"
+    )
 
 
 def usable_length(model: Any, tokenizer: Any, configured: int | None = None) -> int:

@@ -113,8 +113,9 @@ def sample_inputs(model: Any, rows: int = 2, tokens: int = 9) -> dict[str, Any]:
     """Made-up inputs of a model, the last of them padded: for tracing, and for comparing two ways to compute."""
     device, padding = model.device, getattr(model.config, "pad_token_id", None) or 0
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, model.config.vocab_size, (rows, tokens), generator=generator)
-    ids = torch.where(ids == padding, (padding + 1) % model.config.vocab_size, ids)
+    known = getattr(model.config, "vocab_size", None) or model.get_input_embeddings().num_embeddings
+    ids = torch.randint(0, known, (rows, tokens), generator=generator)
+    ids = torch.where(ids == padding, (padding + 1) % known, ids)
     mask = torch.ones_like(ids)
     ids[-1, tokens // 8 + 1 :], mask[-1, tokens // 8 + 1 :] = padding, 0
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}

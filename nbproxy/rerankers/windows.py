@@ -49,6 +49,19 @@ def joined(several: Sequence[Encoded]) -> Encoded:
     return Encoded(ids, owners)
 
 
+def readable(text: str) -> str:
+    """The text as a tokenizer takes it: half a character, which JSON can write and UTF-8 cannot, becomes U+FFFD.
+
+    >>> readable("a" + chr(0xD800)) == "a" + chr(0xFFFD)
+    True
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 class Reader:
     """A tokenizer with a length and a way of reading long texts.
 
@@ -67,12 +80,12 @@ class Reader:
 
     def pairs(self, query: str, texts: list[str]) -> Encoded:
         """A cross-encoder's inputs."""
-        cut = self.cut(query)
-        return self._encode([cut] * len(texts), texts, room=self.max_length - self._taken(cut))
+        cut = self.cut(readable(query))
+        return self._encode([cut] * len(texts), list(map(readable, texts)), room=self.max_length - self._taken(cut))
 
     def singles(self, texts: list[str]) -> Encoded:
         """A bi-encoder's inputs."""
-        return self._encode(texts, room=self.max_length - self._taken(None))
+        return self._encode(list(map(readable, texts)), room=self.max_length - self._taken(None))
 
     def _encode(self, *texts: list[str], room: int) -> Encoded:
         if self.passages == "first":

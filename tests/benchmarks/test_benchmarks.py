@@ -14,7 +14,7 @@ from nbproxy.messages import Headers, Request
 from nbproxy.ranking import Search
 
 from . import __main__ as command
-from . import content, cranfield, machine, peers, splicing
+from . import content, cranfield, machine, model_peers, peers, splicing
 from .proxy import Proxy
 from .report import table
 
@@ -39,6 +39,17 @@ def test_what_is_missing_is_named_with_its_command(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(machine, "_PATH", "")
     with pytest.raises(SystemExit, match="apt-get install nginx-light haproxy wrk"):
         machine.program("wrk")
+
+
+def test_backends_that_are_missing_are_named_with_their_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(model_peers, "PYTHON", tmp_path / "python")
+    with (
+        pytest.raises(SystemExit, match=r"make \.venv-peers/\.ready"),
+        model_peers.own_backend(tmp_path, "onnx", "float32"),
+    ):
+        pass
 
 
 def test_every_benchmark_can_be_run_and_names_what_it_needs() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import nbproxy
 from nbproxy.errors import ConfigError, MissingExtra
 from nbproxy.rerankers import backends
-from nbproxy.rerankers.backends import choose, has_bfloat16
+from nbproxy.rerankers.backends import Choice, Sample, choose, has_bfloat16, open_checked
+from nbproxy.rerankers.loading import checked_device
 
 from .conftest import SHAPES, sentence
 
@@ -98,7 +101,78 @@ def test_left_to_us_torch_computes_unless_it_cannot():
     assert choose(None, "int8", "cpu").backend == "openvino"
 
 
-def test_a_gpu_computes_in_half_precision():
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("cuda", r"device='cuda': torch sees no CUDA device \(.*\); leave device out, or give device='cpu'"),
+        ("cuda:1", r"device='cuda:1': torch sees no CUDA device"),
+        ("tpu-9", "device='tpu-9' is none of torch's, such as 'cpu', 'cuda'"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(monkeypatch, tiny, device, message):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    for make in (
+        lambda: nbproxy.CrossEncoder(tiny("bert", 1), device=device),
+        lambda: nbproxy.BiEncoder(tiny("bert", None), device=device),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            make()
+
+
+def test_a_gpu_beyond_those_that_are_there_is_refused(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert checked_device("cuda:1") == "cuda:1"
+    with pytest.raises(ConfigError, match="device='cuda:2': torch sees 2 CUDA devices, counted from cuda:0"):
+        checked_device("cuda:2")
+
+
+@pytest.mark.parametrize("device", ["cpu:0", "torch"])
+def test_the_cpu_by_other_names(tiny, device):
+    torch = pytest.importorskip("torch")
+    reranker = nbproxy.CrossEncoder(tiny("bert", 1), device=torch.device("cpu") if device == "torch" else device)
+    assert str(reranker.choice) == "torch float32 on cpu"
+
+
+def scaled(factor):
+    """A module that adds its inputs up and multiplies the sum."""
+    import torch
+
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = torch.nn.Parameter(torch.tensor([[float(factor)]]))
+
+        def forward(self, input_ids):
+            return input_ids.to(self.factor.dtype).sum(1, keepdim=True) * self.factor
+
+    return Scaled()
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_float16_gives_way_where_it_overflows(large):
+    """On the CPU, which has float16, slowly: what a GPU would do."""
+    import torch
+
+    module = scaled(1e6 if large else 1.0)
+    probe = {"input_ids": np.array([[1, 2], [3, 4]])}
+    sample = Sample(None, probe, probe)
+    asked = Choice("torch", "float16", "cpu", "half precision on a GPU", auto=True)
+    choice, backend = open_checked(asked, module, sample, "key")
+    assert choice.precision == ("float32" if large else "float16")
+    assert ("too large for float16" in choice.why) is large
+    wanted = [[3.0], [7.0]] if not large else [[3e6], [7e6]]
+    assert backend.run(probe).tolist() == wanted
+    if large:
+        with pytest.raises(ConfigError, match="too large for float16; use precision='float32'"):
+            open_checked(replace(asked, auto=False), module, sample, "key")
+    assert module.factor.dtype == torch.float32 or not large
+
+
+def test_a_gpu_computes_in_half_precision(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert str(choose("torch", None, "cuda:1")) == "torch float16 on cuda:1"
     assert str(choose("auto", "auto", "cuda")) == "torch float16 on cuda"
     assert str(choose("auto", "float32", "cuda")) == "torch float32 on cuda"
@@ -108,7 +182,7 @@ def test_a_gpu_computes_in_half_precision():
 def gpu():
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
+        pytest.skip("no CUDA device: torch.cuda.is_available() is false")
 
 
 @pytest.mark.gpu
@@ -121,3 +195,26 @@ def test_on_a_gpu(gpu, tiny, rng, texts, shape):
     assert np.corrcoef(wanted, reranker.raw(query, texts))[0, 1] > 0.99
     exact = nbproxy.CrossEncoder(folder, precision="float32").raw(query, texts)
     np.testing.assert_allclose(exact, wanted, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.gpu
+def test_bi_encoders_on_a_gpu(gpu, tiny, rng, texts):
+    folder, query = tiny("bert", None), sentence(rng, 6)
+    reranker = nbproxy.BiEncoder(folder)
+    assert str(reranker.choice).startswith("torch float16 on cuda")
+    wanted = nbproxy.BiEncoder(folder, device="cpu")(query, texts)
+    np.testing.assert_allclose(reranker(query, texts), wanted, atol=1e-2)
+
+
+@pytest.mark.gpu
+def test_a_loaded_model_stays_where_it_is(gpu, tiny, rng, texts):
+    import transformers
+
+    folder, query = tiny("bert", 1), sentence(rng, 6)
+    loaded = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    assert nbproxy.as_reranker((loaded, tokenizer)).choice.device == "cpu"
+    on_gpu = nbproxy.as_reranker((loaded.to("cuda"), tokenizer))
+    assert (on_gpu.choice.device, on_gpu.choice.precision) == ("cuda:0", "float32")
+    wanted = nbproxy.CrossEncoder(folder, device="cpu")(query, texts)
+    np.testing.assert_allclose(on_gpu(query, texts), wanted, atol=1e-3)

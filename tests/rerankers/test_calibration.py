@@ -105,3 +105,9 @@ def test_recorded_searches_from_whatever_holds_them(traffic):
     spread = recorded(many)
     assert len(spread) <= 64
     assert spread[-1].query > "q180"
+
+
+@pytest.mark.parametrize("calibration", [3, "x", [1, 2], {"a": 1}, [("q", "a text")], [("q", [3])], [(None, ["a"])]])
+def test_what_is_no_traffic(tiny, calibration):
+    with pytest.raises(ConfigError, match=r"calibration must be a recording, a session, their hits, or"):
+        int8(tiny("bert", 1), calibration=calibration)

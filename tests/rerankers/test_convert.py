@@ -205,3 +205,30 @@ def test_the_package_imports_no_model_library():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("second", [None, "x", 3])
+def test_half_a_pair(tiny, second):
+    model = as_reranker(tiny("bert", 1)).model
+    with pytest.raises(
+        ConfigError, match=r"\(model, tokenizer\) needs a tokenizer of transformers in second place, not"
+    ):
+        as_reranker((model, second))
+
+
+def test_a_tokenizer_alone(tiny):
+    with pytest.raises(ConfigError, match=r"a tokenizer alone scores nothing; give \(model, tokenizer\)"):
+        as_reranker(as_reranker(tiny("bert", 1)).tokenizer)
+
+
+@pytest.mark.parametrize(("query", "texts"), [("q", "one text"), ("q", b"x"), ("q", [None]), ("q", [3]), (None, ["a"])])
+def test_called_with_something_else(query, texts):
+    for reranker in (as_reranker("bm25"), as_reranker(model)):
+        with pytest.raises(ConfigError, match="is called with a query and a list of texts"):
+            reranker(query, texts)
+
+
+def test_long_strings_are_shown_short():
+    with pytest.raises(ConfigError) as caught:
+        as_reranker("x" * 10_000)
+    assert len(str(caught.value)) < len(ACCEPTED) + 500

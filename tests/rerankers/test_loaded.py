@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 import nbproxy
+from nbproxy.errors import ConfigError
 
 
 def test_the_status_shows_how_it_computes_what_it_cost_and_what_its_cache_found(tiny, start, json_upstream):
@@ -34,3 +37,29 @@ def test_the_status_shows_how_it_computes_what_it_cost_and_what_its_cache_found(
 def test_under_another_name_it_says_the_same(tiny):
     model = nbproxy.CrossEncoder(tiny("bert", 1))
     assert nbproxy.as_reranker(model, name="other").details() == model.details()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("budget", 0, "budget must be a whole number of at least 1, or None, not 0"),
+        ("budget", "x", "budget must be"),
+        ("budget", True, "budget must be"),
+        ("cache", -1, "cache must be a whole number of at least 0, not -1"),
+        ("cache", None, "cache must be"),
+        ("query_prefix", 3, "query_prefix must be a text or None, not 3"),
+        ("document_prefix", b"x", "document_prefix must be"),
+        ("trust_remote_code", "yes", "trust_remote_code must be True or False, not 'yes'"),
+        ("max_loss", "x", "max_loss must be a share"),
+    ],
+)
+def test_options_that_cannot_be(tiny, option, value, message):
+    with pytest.raises(ConfigError, match=message):
+        nbproxy.CrossEncoder(tiny("bert", 1), **{option: value})
+
+
+@pytest.mark.parametrize("source", [None, 3, (1, 2), "", " "])
+def test_what_is_no_source(source):
+    for make in (nbproxy.CrossEncoder, nbproxy.BiEncoder):
+        with pytest.raises(ConfigError, match="a model is loaded from a folder or a hub id, not from"):
+            make(source)

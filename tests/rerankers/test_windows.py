@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nbproxy.errors import ConfigError
+from nbproxy.rerankers import as_reranker
 from nbproxy.rerankers.windows import Reader, batches
 
 from .conftest import WORDS, sentence, tiny_tokenizer
@@ -81,3 +82,11 @@ def test_batches_are_padded_on_the_tokenizers_side(tokenizer, rng, side):
 def test_other_passages_are_refused(tokenizer):
     with pytest.raises(ConfigError, match="passages must be 'first' or 'max', not 'mean'"):
         Reader(tokenizer, 64, "mean")
+
+
+@pytest.mark.parametrize("labels", [1, None])
+def test_half_a_character_is_read_as_an_unknown_one(tiny, labels):
+    """JSON can write it, UTF-8 cannot: a search that holds one is scored like any other."""
+    model = as_reranker(tiny("bert", labels))
+    broken, whole = model("w1 \ud800", ["w2 \udfff", "w3"]), model("w1 \ufffd", ["w2 \ufffd", "w3"])
+    assert broken == pytest.approx(whole, abs=1e-6)
