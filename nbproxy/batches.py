@@ -21,7 +21,7 @@ from .clicks import Click
 from .drafts import NOTHING, Body, Draft, start_times
 from .exchange import Exchange, new_exchange_ids
 from .frames import BODY, EVENT_COLUMNS, FRAME_COLUMNS, HITS_COLUMNS, TIME, Column, schema
-from .ranking import Ranking
+from .ranking import Ranking, readable
 from .redact import redact_head, redact_target
 
 FRAME_SCHEMA = schema(FRAME_COLUMNS)
@@ -285,7 +285,7 @@ def _repeated(value: Any, n: int, kind: Any) -> Any:
 def _fitting(value: Any, kind: Any) -> Any:
     """``value`` if it fits, else mended text, else None."""
     if isinstance(value, str) and pa.types.is_large_string(kind):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return readable(value)
     try:
         return pa.scalar(value, kind).as_py()
     except Failures:

@@ -99,7 +99,7 @@ def compare_recorded(
     frame: pd.DataFrame,
     hits: pd.DataFrame,
     a: str = ORIGINAL,
-    b: str | Sequence[str] = SERVED,
+    b: str | Sequence[str] | None = SERVED,
     k: int = 10,
     scope: Scope = "window",
 ) -> Comparison:
@@ -109,11 +109,15 @@ def compare_recorded(
     :param hits: ``session.hits``.
     :param a: a system: ``original``, a model's name (with its fingerprint where one name had several), or
         ``served``, which is each query's newest reranked exchange, whichever model had it.
-    :param b: likewise, one or several.
+    :param b: likewise, one or several; None: every model.
     :param scope: ``page`` cuts both orders to as many hits as the client got.
-    :raises ConfigError: nothing was searched, or an unknown system.
+    :raises ConfigError: nothing was searched, an unknown system, or no model to compare with.
     """
     runs = recorded_runs(frame, hits, scope=scope, served=True)
+    if b is None:
+        b = [system for system in runs.systems if system not in (a, SERVED)]
+        if not b:
+            raise ConfigError("no search was reranked, so there is one order only")
     return _compared(runs, a, [b] if isinstance(b, str) else list(b), k)
 
 

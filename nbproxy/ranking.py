@@ -128,6 +128,20 @@ class Reranker(Protocol):
     def score(self, query: str, hits: Sequence[Hit]) -> Sequence[float]: ...
 
 
+def readable(text: str) -> str:
+    """The text as tokenizers, JSON and Arrow take it: half a character, which JSON can write and UTF-8 cannot, becomes
+    U+FFFD; two halves that belong together become the character that they meant.
+
+    >>> readable("a" + chr(0xD800)) == "a" + chr(0xFFFD)
+    True
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def normalized(query: str) -> str:
     """A query text as two searches are compared by: NFC, casefolded, white space collapsed and stripped."""
     return " ".join(unicodedata.normalize("NFC", query).casefold().split())

@@ -45,7 +45,7 @@ from .warn import warn
 
 IDLE_S = 5.0  # with nothing to write for so long there is time to seal, one stream each time
 RING = 256
-BUSY_ROWS, BUSY_BYTES = 256, 4 * 2**20  # while so much comes in 100 ms a full stream is not sealed yet …
+BUSY_ROWS, BUSY_BYTES = 64, 4 * 2**20  # while so much comes in 100 ms a full stream is not sealed yet …
 ROLLED_SHARE = 4  # … until what waits to be is a fourth of the limit
 MEMORY_BYTES = 256 * 2**20  # of each table where there is no directory
 SPILL_BYTES = 64 * 2**20  # of each table while the disk refuses

@@ -18,7 +18,6 @@ from .compare import Comparison, compare_recorded
 from .errors import ConfigError
 from .evaluate import Evaluation, evaluate_recorded
 from .report_page import Block, Moved, Picture, Section
-from .systems import ORIGINAL, recorded_runs
 from .tables import Table, clean, counted
 
 if TYPE_CHECKING:
@@ -59,10 +58,7 @@ class Material:
 
         :raises ConfigError: there is nothing to compare.
         """
-        systems = [one for one in recorded_runs(self.frame, self.lines).systems if one != ORIGINAL]
-        if not systems:
-            raise ConfigError("no search was reranked, so there is one order only")
-        return compare_recorded(self.frame, self.lines, b=systems)
+        return compare_recorded(self.frame, self.lines, b=None)
 
     @cached_property
     def evaluation(self) -> Evaluation | None:

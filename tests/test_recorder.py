@@ -256,7 +256,7 @@ def test_a_full_stream_is_sealed_and_the_rows_stay_in_order(make, tmp_path):
     recorder = make(roll_bytes=50_000)
     for number in range(1000):
         recorder.append(exchange(number, response_body=b"%06d" % number * 100, rankings=(ranking(0.1),)))
-        if number % 100 == 0:
+        if number % 25 == 0:
             recorder.flush()
     frame = recorder.frame()
     assert [body[:6] for body in frame["response_body"]] == [b"%06d" % number for number in range(1000)]

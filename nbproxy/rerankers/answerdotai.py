@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..ranking import Hit
-from .base import BaseReranker, filled, texts_of
+import numpy as np
+
+from ..ranking import Hit, readable
+from .base import BaseReranker, each_once, filled, texts_of
 from .objects import files_fingerprint, object_fingerprint, source_name, weights_fingerprint, weights_name
 
 _AT_ONCE = 64
@@ -24,14 +26,14 @@ class AnswerDotAI(BaseReranker):
         self.ranker = ranker
 
     def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
-        texts = texts_of(hits)
-        distinct = list(dict.fromkeys(texts))  # some rankers tell documents apart by their texts
+        # Each text once: some rankers tell documents apart by their texts.
+        return each_once(texts_of(hits), lambda texts: self._scored(readable(query), texts))
+
+    def _scored(self, query: str, texts: list[str]) -> Any:
         pointwise = getattr(self.ranker, "ranking_type", None) == "pointwise"
-        size = _AT_ONCE if pointwise else max(1, len(distinct))
-        batches = (distinct[start : start + size] for start in range(0, len(distinct), size))
-        found = [value for batch in batches for value in self._ranked(query, batch)]
-        by_text = dict(zip(distinct, filled(found), strict=True))
-        return [by_text[text] for text in texts]
+        size = _AT_ONCE if pointwise else len(texts)
+        batches = (texts[start : start + size] for start in range(0, len(texts), size))
+        return np.array(filled([value for batch in batches for value in self._ranked(query, batch)]))
 
     def _ranked(self, query: str, texts: list[str]) -> list[float | None]:
         found: list[float | None] = [None] * len(texts)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ConfigError
-from ..ranking import Hit, Reranker
+from ..ranking import Hit, Reranker, readable
 from .checked import checked_scores
 
 
@@ -90,7 +90,7 @@ def hits_of(texts: Sequence[str]) -> list[Hit]:
 
 def texts_of(hits: Sequence[Hit]) -> list[str]:
     """The texts a model reads; the pipeline never gives a model a hit that has none."""
-    return [hit.text or "" for hit in hits]
+    return [readable(hit.text or "") for hit in hits]
 
 
 def each_once(texts: Sequence[str], score: Callable[[list[str]], Any]) -> list[float]:

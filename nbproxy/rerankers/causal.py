@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
-from ..ranking import Hit
+from ..ranking import Hit, readable
 from .base import BaseReranker, each_once, hex16, texts_of
 from .loading import Parts, libraries, load_parts, usable_length
 from .objects import weights_fingerprint, weights_name
 from .squash import Floats, scores_of
-from .windows import batches, readable
+from .windows import batches
 
 INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 TEMPLATE = """\

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ranking import Hit
-from .base import BaseReranker, filled, texts_of
+from ..ranking import Hit, readable
+from .base import BaseReranker, each_once, filled, texts_of
 from .objects import files_fingerprint, object_fingerprint, source_name
 from .squash import Floats, scores_of
 
@@ -28,16 +28,18 @@ class Flash(BaseReranker):
         self.ranker = ranker
 
     def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
-        texts = texts_of(hits)
-        distinct = sorted(set(texts), key=lambda text: (-len(text), text))
-        if not distinct:
-            return []
-        if getattr(self.ranker, "llm_model", None) is not None:
+        texts, query = texts_of(hits), readable(query)
+        if texts and getattr(self.ranker, "llm_model", None) is not None:
             return self._listed(query, texts)
-        batches = [distinct[start : start + _AT_ONCE] for start in range(0, len(distinct), _AT_ONCE)]
-        logits = np.concatenate([self._logits(query, batch) for batch in batches])
-        found = dict(zip(distinct, scores_of(logits, None).tolist(), strict=True))
-        return [found[text] for text in texts]
+        return each_once(texts, lambda distinct: self._scored(query, distinct))
+
+    def _scored(self, query: str, texts: list[str]) -> Floats:
+        order = sorted(range(len(texts)), key=lambda place: (-len(texts[place]), texts[place]))
+        batches = (order[start : start + _AT_ONCE] for start in range(0, len(order), _AT_ONCE))
+        logits = [self._logits(query, [texts[place] for place in batch]) for batch in batches]
+        scores = np.empty(len(texts))
+        scores[order] = scores_of(np.concatenate(logits), None)
+        return scores
 
     def _logits(self, query: str, texts: list[str]) -> Floats:
         """Shape ``(n, labels)``."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
-from ..ranking import Hit, Reranker
+from ..ranking import Hit, Reranker, readable
 from .base import BaseReranker, each_once, hex16, texts_of
 from .loading import usable_length
 from .objects import weights_fingerprint, weights_name
@@ -36,7 +36,7 @@ class SentenceCrossEncoder(BaseReranker):
 
     def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
         with self._turn:
-            return each_once(texts_of(hits), lambda texts: self._predicted(query, texts))
+            return each_once(texts_of(hits), lambda texts: self._predicted(readable(query), texts))
 
     def _predicted(self, query: str, texts: list[str]) -> Floats:
         import torch
@@ -69,7 +69,7 @@ class SentenceEncoder(BaseReranker):
 
     def score(self, query: str, hits: Sequence[Hit]) -> list[float]:
         with self._turn:
-            return each_once(texts_of(hits), lambda texts: self._alike(query, texts))
+            return each_once(texts_of(hits), lambda texts: self._alike(readable(query), texts))
 
     def _alike(self, query: str, texts: list[str]) -> Any:
         asked = self.encoder.encode_query([query], show_progress_bar=False)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from ..errors import ConfigError, RerankFault
-from ..ranking import Hit
+from ..ranking import Hit, readable
 from ..redact import REDACTED, redact_target
 from .base import BaseReranker, hex16, texts_of
 from .kept_connection import KeptConnection, Reply, TooLong
@@ -57,7 +57,7 @@ class Service(BaseReranker):
 
         :raises RerankFault: it cannot be reached, answers with an error, or not with a score for each text.
         """
-        texts = texts_of(hits)
+        texts, query = texts_of(hits), readable(query)
         size = self._shape.most or max(1, len(texts))
         batches = (texts[start : start + size] for start in range(0, len(texts), size))
         return [score for batch in batches for score in self._scored(query, batch)]

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ConfigError
+from ..ranking import readable
 
 Passages = Literal["first", "max"]
 PASSAGES = ("first", "max")
@@ -47,19 +48,6 @@ def joined(several: Sequence[Encoded]) -> Encoded:
         begin = owners[-1] + 1 if owners else 0  # every text has a window
         owners += [begin + owner for owner in one.owners]
     return Encoded(ids, owners)
-
-
-def readable(text: str) -> str:
-    """The text as a tokenizer takes it: half a character, which JSON can write and UTF-8 cannot, becomes U+FFFD.
-
-    >>> readable("a" + chr(0xD800)) == "a" + chr(0xFFFD)
-    True
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 class Reader:

@@ -21,10 +21,10 @@ from nbproxy.datasets import CRANFIELD_GRADES, Collection
 from nbproxy.engine import started
 from nbproxy.rerankers import as_reranker, packaged_minilm
 
-from .machine import ROOT, Missing, temporary_folder
+from .machine import SHARED, Missing, temporary_folder
 from .report import table
 
-FOLDER = ROOT.parent / "shared" / "data" / "cranfield"
+FOLDER = SHARED / "data" / "cranfield"
 INDEX = "cranfield"
 ORIGINAL, MODEL = "original", "all-MiniLM-L6-v2"
 DEPTH, PAGE = 50, 10

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("NBPROXY_SHARED", ROOT.parent / "shared"))  # public test collections
 PORTS = range(20_000, 30_000)  # below those that Linux gives to clients
 
 _APT = "apt-get install nginx-light haproxy wrk"

@@ -27,7 +27,7 @@ from nbproxy import datasets
 from nbproxy.rerankers import packaged_minilm
 from nbproxy.rerankers.backends import has_bfloat16
 
-from .machine import ROOT, temporary_folder
+from .machine import SHARED, temporary_folder
 from .model_peers import PEER, Way, peers
 from .report import table
 
@@ -36,7 +36,6 @@ CANDIDATES, ASKED = 20, 120  # of each judged query; and of these, every second 
 RIDGE = 0.01
 FASTEST = ("torch float32", "onnx float32", "openvino float32", "torch bfloat16", "openvino bfloat16", "openvino int8")
 PRECISIONS = ("torch float32", "openvino bfloat16", "openvino int8")  # float32 is the same everywhere
-SHARED = Path(os.environ.get("NBPROXY_SHARED", ROOT.parent / "shared"))
 
 Pairs = list[tuple[str, list[str]]]
 
