@@ -317,8 +317,8 @@ class Relay:
             return
         connection, self._connection = self._connection, None
         if self._response_done:
-            self._discarding = True  # the answer stands; the rest of the request has nowhere to go
-            self._client.hold(False)
+            self._keep = False  # the answer stands; the rest of the request has nowhere to go, as its client is told
+            self._close()
         elif connection is not None and self._may_resend(connection, fault):
             self._start_anew()
         else:

@@ -755,18 +755,19 @@ def test_no_body_means_nothing_to_continue_with(session: nbproxy.Session, upstre
         assert client.ask(b"POST", b"/", b"", b"Expect: 100-continue").all(b"connection") == []
 
 
+@pytest.mark.parametrize("said", [b"Connection: close\r\n", b""])
 def test_an_early_answer_that_closes_ends_the_clients_connection_too(
-    session: nbproxy.Session, upstream: Scripted
+    session: nbproxy.Session, upstream: Scripted, said: bytes
 ) -> None:
-    """A client that reads to the end must see one, though its own request never ends (tornado's suite does this)."""
+    """A client that reads to the end must see one, though its own request never ends (tornado's suite does this);
+    whether upstream had said so or just closes."""
 
     def handler(talk: Conversation) -> None:
         talk.head()
-        talk.send(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        talk.send(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n%b\r\n" % said)
 
     upstream.handler = handler
     with Client(session.url) as client:
-        client.socket.settimeout(1)
         client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmore\r\n")
         assert client.rest().startswith(b"HTTP/1.1 401 No\r\n")
 
