@@ -772,6 +772,23 @@ def test_an_early_answer_that_closes_ends_the_clients_connection_too(
         assert client.rest().startswith(b"HTTP/1.1 401 No\r\n")
 
 
+def test_a_connection_that_was_asked_to_switch_is_not_used_again(session: nbproxy.Session, upstream: Scripted) -> None:
+    """Upstream kept it alive, but may have handed it over: node's servers do (the suite of ``ws`` shows it)."""
+    ended = threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        asked = b"upgrade: websocket" in talk.head().lower()
+        talk.send(OK)
+        if asked and talk.closed():
+            ended.set()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        assert client.ask(b"GET", b"/", None, b"Connection: Upgrade", b"Upgrade: websocket").status == 200
+        assert client.ask(b"GET").status == 200
+        assert ended.wait(TIMEOUT)
+
+
 def test_every_interim_answer_is_relayed(session: nbproxy.Session, upstream: Scripted) -> None:
     upstream.answers(b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + b"HTTP/1.1 102 P\r\n\r\n" * 2 + OK)
     with Client(session.url) as client:
