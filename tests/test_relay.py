@@ -789,6 +789,25 @@ def test_a_connection_that_was_asked_to_switch_is_not_used_again(session: nbprox
         assert ended.wait(TIMEOUT)
 
 
+def test_a_client_that_ends_before_its_tunnel_is_there_has_gone(session: nbproxy.Session, upstream: Scripted) -> None:
+    """A half-closed client gets its answer, but nobody half-closes what is to become a WebSocket: upstream is told at
+    once (the suite of ``ws`` waits for it)."""
+    asked, ended = threading.Event(), threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        asked.set()
+        if talk.closed():
+            ended.set()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert asked.wait(TIMEOUT)
+        client.socket.shutdown(socket.SHUT_WR)
+        assert ended.wait(TIMEOUT)
+
+
 def test_every_interim_answer_is_relayed(session: nbproxy.Session, upstream: Scripted) -> None:
     upstream.answers(b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + b"HTTP/1.1 102 P\r\n\r\n" * 2 + OK)
     with Client(session.url) as client:
