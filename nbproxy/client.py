@@ -89,6 +89,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         self._held = False  # the handler takes no more of the body for now
         self._paused = False
         self._half_closed = False
+        self._asks_to_switch = False  # the request in hand asks for a tunnel
         self._lingering_until: float | None = None
         self._tunnel: TunnelEnd | None = None
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
@@ -237,6 +238,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         self._adjust()
 
     def _dispatch(self, head: RequestHead) -> None:
+        self._asks_to_switch = head.upgrade is not None
         try:
             (head.destination or self._lobby.destination(head))(self, head)
         except HttpFault as fault:
@@ -306,8 +308,8 @@ class ClientConnection(Watched, asyncio.Protocol):
             return True
         if self._lingering_until is not None or (self._handler is None and not self._reader.pending):
             return False
-        if self._handler is None or (self._reading_body and not self._held):
-            return self._eof_inside_a_request()
+        if self._handler is None or self._asks_to_switch or (self._reading_body and not self._held):
+            return self._eof_inside_a_request()  # who asks for a tunnel and ends it before it is there has gone
         return True  # it has said all it wants, and waits for the answer
 
     def _eof_inside_a_request(self) -> bool:

@@ -27,7 +27,8 @@ _SPECIAL = re.compile(
     rb"|x-nbproxy|x-nbproxy-model|etag|content-md5|digest|content-digest|repr-digest|last-modified|accept-ranges"
     rb"):([^\r]*)"
 )
-_FOLD = re.compile(rb"\r\n[ \t]+")
+# With the blanks around it; a match begins where they do, so that many of them are not tried from each anew.
+_FOLD = re.compile(rb"(?<![ \t])[ \t]*+(?:\r\n[ \t]++)++")
 _LOOSE_COLON = re.compile(rb"(?m)^(" + _TOKEN + rb"++)[ \t]+:")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _AUTHORITY = re.compile(  # RFC 3986 §3.2 without user information; an empty one is a Host's right
@@ -265,8 +266,8 @@ def _without(block: bytes, names: frozenset[bytes]) -> bytes:
 
 
 def repaired(head: bytes) -> bytes:
-    """A response head with line folds as spaces and no blanks before a colon (RFC 9112 §5.1 and §5.2). A fold of the
-    status line stays, and is refused (RFC 9112 §2.2)."""
+    """A response head with each line fold as one space and no blanks before a colon (RFC 9112 §5.1 and §5.2). A fold of
+    the status line stays, and is refused (RFC 9112 §2.2)."""
     line = head.find(b"\r\n") + 2
     return head[:line] + _LOOSE_COLON.sub(rb"\1:", _FOLD.sub(b" ", head[line:]))
 

@@ -300,7 +300,8 @@ class Relay:
         self.over = True
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.release(sent=self._request_done)
+            # One that was asked to switch is not used again: servers (node's) hand it to the program for good.
+            connection.release(sent=self._request_done and self._head.upgrade is None)
         if self.on_finish is not None:
             self.on_finish()
         self._draft.finish(error)
@@ -317,8 +318,8 @@ class Relay:
             return
         connection, self._connection = self._connection, None
         if self._response_done:
-            self._discarding = True  # the answer stands; the rest of the request has nowhere to go
-            self._client.hold(False)
+            self._keep = False  # the answer stands; the rest of the request has nowhere to go, as its client is told
+            self._close()
         elif connection is not None and self._may_resend(connection, fault):
             self._start_anew()
         else:

@@ -755,20 +755,57 @@ def test_no_body_means_nothing_to_continue_with(session: nbproxy.Session, upstre
         assert client.ask(b"POST", b"/", b"", b"Expect: 100-continue").all(b"connection") == []
 
 
+@pytest.mark.parametrize("said", [b"Connection: close\r\n", b""])
 def test_an_early_answer_that_closes_ends_the_clients_connection_too(
-    session: nbproxy.Session, upstream: Scripted
+    session: nbproxy.Session, upstream: Scripted, said: bytes
 ) -> None:
-    """A client that reads to the end must see one, though its own request never ends (tornado's suite does this)."""
+    """A client that reads to the end must see one, though its own request never ends (tornado's suite does this);
+    whether upstream had said so or just closes."""
 
     def handler(talk: Conversation) -> None:
         talk.head()
-        talk.send(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        talk.send(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n%b\r\n" % said)
 
     upstream.handler = handler
     with Client(session.url) as client:
-        client.socket.settimeout(1)
         client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmore\r\n")
         assert client.rest().startswith(b"HTTP/1.1 401 No\r\n")
+
+
+def test_a_connection_that_was_asked_to_switch_is_not_used_again(session: nbproxy.Session, upstream: Scripted) -> None:
+    """Upstream kept it alive, but may have handed it over: node's servers do (the suite of ``ws`` shows it)."""
+    ended = threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        asked = b"upgrade: websocket" in talk.head().lower()
+        talk.send(OK)
+        if asked and talk.closed():
+            ended.set()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        assert client.ask(b"GET", b"/", None, b"Connection: Upgrade", b"Upgrade: websocket").status == 200
+        assert client.ask(b"GET").status == 200
+        assert ended.wait(TIMEOUT)
+
+
+def test_a_client_that_ends_before_its_tunnel_is_there_has_gone(session: nbproxy.Session, upstream: Scripted) -> None:
+    """A half-closed client gets its answer, but nobody half-closes what is to become a WebSocket: upstream is told at
+    once (the suite of ``ws`` waits for it)."""
+    asked, ended = threading.Event(), threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        asked.set()
+        if talk.closed():
+            ended.set()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert asked.wait(TIMEOUT)
+        client.socket.shutdown(socket.SHUT_WR)
+        assert ended.wait(TIMEOUT)
 
 
 def test_every_interim_answer_is_relayed(session: nbproxy.Session, upstream: Scripted) -> None:

@@ -217,6 +217,13 @@ def test_folds_and_blanks_before_the_colon_are_repaired_in_answers() -> None:
     assert events[0].block == b"X-A: 1\r\nX-B: 2 3\r\nContent-Length: 0\r\n"
 
 
+@pytest.mark.parametrize("fold", [b"\r\n ", b" \r\n\t", b"\t\r\n ", b" \t\r\n\t  ", b"\r\n \r\n\t\r\n "])
+def test_a_fold_in_an_answer_is_one_space_with_the_blanks_around_it(fold: bytes) -> None:
+    """RFC 9112 §5.2: obs-fold is OWS CRLF RWS; two in a row are one."""
+    events, _ = answer(b"HTTP/1.1 200 OK\r\nX-A: 1%b2%b3\t 4\r\nContent-Length: 0\r\n\r\n" % (fold, fold))
+    assert events[0].block == b"X-A: 1 2 3\t 4\r\nContent-Length: 0\r\n"
+
+
 @pytest.mark.parametrize(
     "raw",
     [
