@@ -21,7 +21,6 @@ from .segments import HITS, ROWS, Kind
 
 SLICE_ROWS = 8192
 MOST = 1000
-LATE_MS = 600_000  # how long after its search a shadow's order may be recorded
 _LISTED = tuple(name for name in Line.__struct_fields__ if name in FRAME_COLUMNS)
 _ROLES = {"served": 0, "shadow": 1, "replay": 2}
 _TEXTS = ("query", "target", "error")
@@ -53,7 +52,7 @@ def listed(pages: Pages, asking: Asking) -> Listed:
     )
 
 
-def _backwards(runs: list[Run], before: int, columns: Any = None) -> Iterator[tuple[int, Any]]:
+def _backwards(runs: list[Run], before: int) -> Iterator[tuple[int, Any]]:
     """Slices with the number of their first row, the newest first."""
     for run in reversed(runs):
         if run.begin >= before:
@@ -62,17 +61,17 @@ def _backwards(runs: list[Run], before: int, columns: Any = None) -> Iterator[tu
             at = run.begin + place
             for start in reversed(range(0, table.num_rows, SLICE_ROWS)):
                 if at + start < before:
-                    yield at + start, _conformed(table.slice(start, min(SLICE_ROWS, before - at - start)), columns)
+                    yield at + start, _conformed(table.slice(start, min(SLICE_ROWS, before - at - start)))
 
 
-def _forwards(runs: list[Run], after: int, columns: Any = None) -> Iterator[tuple[int, Any]]:
+def _forwards(runs: list[Run], after: int) -> Iterator[tuple[int, Any]]:
     for run in runs:
         if run.end <= after:
             continue
         skip = max(0, after - run.begin)
         for at, table in _numbered(run.pieces(skip), run.begin + skip):
             for start in range(0, table.num_rows, SLICE_ROWS):
-                yield at + start, _conformed(table.slice(start, SLICE_ROWS), columns)
+                yield at + start, _conformed(table.slice(start, SLICE_ROWS))
 
 
 def _numbered(pieces: Iterable[Any], at: int) -> Iterator[tuple[int, Any]]:
@@ -81,8 +80,8 @@ def _numbered(pieces: Iterable[Any], at: int) -> Iterator[tuple[int, Any]]:
         at += piece.num_rows
 
 
-def _conformed(table: Any, columns: Any) -> Any:
-    return conform(table, columns or {name: FRAME_COLUMNS[name] for name in _LISTED})
+def _conformed(table: Any) -> Any:
+    return conform(table, {name: FRAME_COLUMNS[name] for name in _LISTED})
 
 
 def _mask(table: Any, asking: Asking) -> Any:
@@ -135,14 +134,11 @@ def _hits_of(pages: Pages, exchange_id: str) -> list[dict[str, Any]]:
 
 def _numbers_of(pages: Pages, kind: Kind, exchange_id: str) -> list[int]:
     """The numbers of an exchange's rows, the newest first."""
-    ids = {"exchange_id": kind.columns["exchange_id"]}
-    runs = [run for run in pages.runs(kind, ("exchange_id",)) if _may_hold(run, exchange_id)]
     numbers: list[int] = []
-    for at, table in _backwards(runs, runs[-1].end if runs else 0, ids):
-        column = table["exchange_id"]
-        numbers += [at + int(n) for n in np.flatnonzero(np.asarray(pc.equal(column, exchange_id)))[::-1]]
-        if len(column) and (pc.max(column).as_py() or "") < exchange_id:
-            break  # all here is older, and so is what stands before
+    for run in reversed(pages.runs(kind, ("exchange_id",))):
+        for place, table in run.holding(exchange_id):
+            there = np.flatnonzero(np.asarray(pc.equal(table["exchange_id"], exchange_id)))
+            numbers += [run.begin + place + int(number) for number in there[::-1]]
     return numbers
 
 
@@ -150,21 +146,6 @@ def row(pages: Pages, exchange_id: str, part: int | None = None) -> dict[str, An
     """One row of the frame, bodies included; None: it is not recorded. Of the others only the ids are looked at."""
     found = _rows_of(pages, ROWS, sorted(_numbers_of(pages, ROWS, exchange_id)))
     return next((one for one in found if one["part"] == part), None)
-
-
-def _may_hold(run: Run, exchange_id: str) -> bool:
-    """Whether its first row is not much younger: ids are time-ordered (UUID version 7), rankings may come late."""
-    if run.begin == run.end:
-        return False
-    first = next(iter(run.pieces(0)))["exchange_id"][0].as_py()
-    return _millis(first) <= _millis(exchange_id) + LATE_MS
-
-
-def _millis(exchange_id: str | None) -> int:
-    try:
-        return int((exchange_id or "").replace("-", "")[:12], 16)
-    except ValueError:
-        return 0
 
 
 def _rows_of(pages: Pages, kind: Kind, numbers: list[int]) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""Where the batches of a stream begin, found once: so that one batch of a long stream is read without the others.
+"""Where the batches of a stream begin and which ids are in them, found once: so that one batch of a long stream is read
+without the others.
 
 Laws: a stream only grows, so what was found stays true; what was cut is not read, as by any reader of the format. What
-is kept of a batch is two numbers: a batch itself costs thousands of bytes beyond its rows. Any thread.
+is kept of a batch is two numbers and two ids: a batch itself costs thousands of bytes beyond its rows. Any thread.
 
 https://arrow.apache.org/docs/format/Columnar.html#encapsulated-message-format
 """
@@ -17,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _HEAD = struct.Struct("<Ii")  # the continuation mark, and the metadata's size
+Ids = tuple[str, str]
 _CUT = (OSError, EOFError, struct.error, pa.ArrowInvalid)
 
 
@@ -46,6 +49,14 @@ class Batches:
         for place in reversed(range(len(self._starts))):
             yield self._starts[place], pa.Table.from_batches([self._batch(place)])
 
+    def holding(self, exchange_id: str) -> Iterator[tuple[int, Any]]:
+        """The same without batches that cannot have a row of this exchange: ids are in the order of time (UUID version
+        7), and what came late came into a newer batch."""
+        for start, table in self.backwards():
+            yield start, table
+            if ids_of(table)[1] < exchange_id:
+                return
+
 
 class Here(Batches):
     """Batches that are in memory."""
@@ -63,12 +74,20 @@ class Here(Batches):
 
 
 class _There(Batches):
-    def __init__(self, starts: Sequence[int], rows: int, places: Sequence[int], buffer: Any, schema: Any) -> None:
+    def __init__(
+        self, starts: Sequence[int], rows: int, places: Sequence[int], ids: Sequence[Ids], buffer: Any, schema: Any
+    ) -> None:
         super().__init__(starts, rows)
-        self._places, self._buffer, self._schema = places, buffer, schema
+        self._places, self._ids, self._buffer, self._schema = places, ids, buffer, schema
 
     def _batch(self, place: int) -> Any:
         return _read(self._buffer, self._places[place], self._schema)[0]
+
+    def holding(self, exchange_id: str) -> Iterator[tuple[int, Any]]:
+        for place in reversed(range(len(self._starts))):
+            least, most = self._ids[place]
+            if least <= exchange_id <= most:
+                yield self._starts[place], pa.Table.from_batches([self._batch(place)])
 
 
 class Marks:
@@ -78,6 +97,7 @@ class Marks:
         self._lock = threading.Lock()
         self._places: list[int] = []  # in the file
         self._starts: list[int] = []  # in rows
+        self._ids: list[Ids] = []
         self._rows = self._end = 0
         self._schema: Any = None
 
@@ -95,7 +115,8 @@ class Marks:
                 self._go_on(buffer)
             known = bisect_right(self._places, size - 1)  # another thread may have seen more of it
             rows = self._rows if known == len(self._places) else self._starts[known]
-            return _There(self._starts[:known], rows, self._places[:known], buffer, self._schema)
+            found = (self._starts[:known], rows, self._places[:known], self._ids[:known])
+            return _There(*found, buffer, self._schema)
 
     def _go_on(self, buffer: Any) -> None:
         if self._schema is None:
@@ -103,9 +124,16 @@ class Marks:
             self._end = _HEAD.size + _HEAD.unpack_from(buffer)[1]
         while self._end < len(buffer):
             batch, end = _read(buffer, self._end, self._schema)
+            self._ids.append(ids_of(batch))
             self._places.append(self._end)
             self._starts.append(self._rows)
             self._rows, self._end = self._rows + batch.num_rows, end
+
+
+def ids_of(rows: Any) -> Ids:
+    """The least and the greatest id of a batch or a table; both empty where it is."""
+    ends = pc.min_max(rows.column("exchange_id")).as_py()
+    return ends["min"] or "", ends["max"] or ""
 
 
 def _read(buffer: Any, place: int, schema: Any) -> tuple[Any, int]:

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .frames import conform, schema
-from .marks import Here, Marks
+from .marks import Batches, Here, Ids, Marks, ids_of
 from .recorder import Recorder
 from .segments import BULK_ROWS, EVENTS, HITS, ROWS, Kind, Segment
 
@@ -54,11 +54,13 @@ class _Source(NamedTuple):
 
     :ivar pieces: reads them from the n-th on, as tables.
     :ivar backwards: reads them as tables, the last first, each with the number of its first row among them.
+    :ivar holding: the same without tables that cannot have a row of this exchange.
     """
 
     rows: int
     pieces: Callable[[int], Iterator[Any]]
     backwards: Callable[[], Iterator[tuple[int, Any]]]
+    holding: Callable[[str], Iterator[tuple[int, Any]]]
 
 
 class Run(NamedTuple):
@@ -68,6 +70,7 @@ class Run(NamedTuple):
     end: int
     pieces: Callable[[int], Iterator[Any]]
     backwards: Callable[[], Iterator[tuple[int, Any]]]
+    holding: Callable[[str], Iterator[tuple[int, Any]]]
 
 
 class Pages:
@@ -76,7 +79,7 @@ class Pages:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._id = uuid.uuid4().hex[:12]
-        self._counts: dict[Path, int] = {}  # of sealed segments, which stay what they are
+        self._known: dict[Path, tuple[int, Ids]] = {}  # rows and ids of sealed segments, which stay what they are
         self._marks: dict[Path, Marks] = {}  # of streams
 
     def read(self, kind: Kind, since: int, *, bulky: bool) -> Page:
@@ -105,7 +108,7 @@ class Pages:
         _, at, sources = self._sources(kind, wanted)
         found = []
         for source in sources:
-            found.append(Run(at, at + source.rows, source.pieces, source.backwards))
+            found.append(Run(at, at + source.rows, *source[1:]))
             at += source.rows
         return found
 
@@ -120,25 +123,36 @@ class Pages:
         epoch, first = (f"{self._id}-{lost}", 0) if table.log else (self._id, dropped)
         sources = [self._segment(one, wanted) for one in there]
         waits = Here(waiting)
-        sources.append(_Source(waits.rows, waits.onwards, waits.backwards))
+        sources.append(_source(waits))
         return epoch, first, sources
 
     def _segment(self, segment: Segment, wanted: Sequence[str]) -> _Source:
         if segment.sealed or not segment.stream.exists():  # or it is just being sealed
             segment = segment._replace(sealed=True)
             self._marks.pop(segment.stream, None)
-            return _Source(
-                self._count(segment),
-                lambda n: _sealed(segment, wanted, n),
-                lambda: reversed(list(_numbered(_sealed(segment, wanted, 0)))),
-            )
+            return self._sealed_source(segment, wanted)
         batches = self._marks.setdefault(segment.stream, Marks()).batches(segment.stream, segment.size)
-        return _Source(batches.rows, batches.onwards, batches.backwards)
+        return _source(batches)
 
-    def _count(self, segment: Segment) -> int:
-        if segment.file not in self._counts:
-            self._counts[segment.file] = _light(segment).num_rows
-        return self._counts[segment.file]
+    def _sealed_source(self, segment: Segment, wanted: Sequence[str]) -> _Source:
+        if segment.file not in self._known:
+            light = _light(segment)
+            self._known[segment.file] = light.num_rows, ids_of(light)
+        rows, (least, most) = self._known[segment.file]
+
+        def backwards() -> Iterator[tuple[int, Any]]:
+            yield from reversed(list(_numbered(_sealed(segment, wanted, 0))))
+
+        return _Source(
+            rows,
+            lambda n: _sealed(segment, wanted, n),
+            backwards,
+            lambda exchange_id: backwards() if least <= exchange_id <= most else iter(()),
+        )
+
+
+def _source(batches: Batches) -> _Source:
+    return _Source(batches.rows, batches.onwards, batches.backwards, batches.holding)
 
 
 def _from(sources: Sequence[_Source], start: int) -> Iterator[Any]:

@@ -121,7 +121,6 @@ class Panel:
             does()
         self._clicked = True
         self._wake.set()
-        self._prompt.set()
 
     def _choose_view(self, name: str) -> None:
         self._view = name
@@ -199,6 +198,7 @@ class Panel:
         if clicked:
             self._quiet = 0
             self._answer()
+            self._prompt.set()  # not before: two that read at once take longer than one after the other
         if most and self._affordable(_BUDGET - 1):
             self._quiet = 0 if self._show(most) else self._quiet + 1
 
