@@ -144,6 +144,11 @@ class Looking:
         self._noted(self._page_read)
         self._noted(self._chosen_read)
 
+    def warm(self) -> None:
+        """Have the session find where all that was recorded before lies: the first click need not wait for that."""
+        if self.page.lines:
+            self._session.sights(*traffic.key(self.page.lines[-1]))
+
     def last_look(self) -> None:
         """One more; none that began before is heeded then."""
         self.look()

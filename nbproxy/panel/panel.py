@@ -162,6 +162,8 @@ class Panel:
     # -- the thread that looks
 
     def _look_on(self) -> None:
+        with contextlib.suppress(Exception):
+            self._looking.warm()
         while not self._closed.is_set():
             prompted = self._prompt.wait(IDLE_S if self._quiet >= _SETTLED else BUSY_S)
             self._prompt.clear()

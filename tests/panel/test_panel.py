@@ -232,6 +232,22 @@ def test_a_replays_order_stands_beside_the_served_and_the_shadows(session: nbpro
     seen.says('title="up 2"', "3 hits, 1 up, 2 down", "0.750")
 
 
+def test_what_was_recorded_before_is_found_before_the_first_click(
+    session: nbproxy.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(session)
+    found, sights = threading.Event(), session.sights
+
+    def seen(exchange_id: str, part: int | None = None) -> Any:
+        assert exchange_id == session.frame.exchange_id[0]
+        found.set()
+        return sights(exchange_id, part)
+
+    monkeypatch.setattr(session, "sights", seen)
+    session.panel()
+    assert found.wait(TIMEOUT)
+
+
 def test_orders_of_shadows_can_be_chosen(session: nbproxy.Session, seen: Seen) -> None:
     session.shadow["bm25"] = "bm25"
     search(session)
