@@ -15,6 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JAVASCRIPT := tests/javascript/node_modules/.ready
+VSCODE := tests/javascript/node_modules/vscode-widgets
 PEERS := .venv-bench
 BACKENDS := .venv-peers
 
@@ -50,10 +51,13 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(VENV)/clients/elasticsearch8 'elasticsearch8<9' 'elastic-transport<9'
 	touch $(READY)
 
-# The official JavaScript clients, which tests/test_clients.py runs.
+# The official JavaScript clients, which tests/test_clients.py runs, and what VS Code shows widgets with (for
+# tests/panel/test_browser.py): what that depends on is in it, so that it is fetched alone.
 $(JAVASCRIPT): tests/javascript/package.json tests/javascript/package-lock.json
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "the tests need node 20 or newer, and npm" >&2; exit 1; }
 	npm ci --prefix tests/javascript --no-audit --no-fund --silent
+	mkdir -p $(VSCODE)
+	cd $(VSCODE) && npm pack --silent @vscode/jupyter-ipywidgets8@1.0.9 | xargs tar xzf && rm *.tgz
 	touch $@
 
 # mitmproxy, a peer of the benchmarks, in an environment of its own: it pins versions of what we use.

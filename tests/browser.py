@@ -19,6 +19,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).resolve().parents[1]
+_JAVASCRIPT = ROOT / "tests" / "javascript"
 PICTURES = ROOT / "pictures"  # ignored by git; kept by CI
 PATIENCE = 240
 _SETTINGS = {
@@ -200,6 +201,17 @@ class Page:
         """What the reader prefers."""
         wanted = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
+
+    def in_vs_code(self, code: str) -> None:
+        """Show a cell's widget as VS Code would, over the page, and no other."""
+        bundle = _JAVASCRIPT / "node_modules" / "vscode-widgets" / "package" / "dist" / "ipywidgets.js"
+        self.script((_JAVASCRIPT / "vscode.js").read_text())
+        for call, argument in (("loadVsCode", bundle.read_text()), ("showInVsCode", code)):
+            said = self.driver.execute_async_script(
+                f"window.{call}(arguments[0]).then(() => arguments[1](''), error => arguments[1](String(error)))",
+                argument,
+            )
+            assert said == "", said
 
     def theme(self, name: str) -> None:
         self.driver.execute_async_script(

@@ -86,6 +86,31 @@ def quickstart(lab: str, home: Path, page: Page, picture: str) -> None:
     page.picture(f"{picture}-swapped")
 
 
+START = """
+import nbproxy
+from tests.upstreams import Json
+from tests.test_searches import search, backwards
+upstream = Json()
+session = nbproxy.start(upstream.url, model=backwards, record=False, name="vscode")
+search(session)
+session.flush()
+"""
+
+
+def test_what_vs_code_shows_widgets_with_shows_it_too(lab: str, home: Path, page: Page) -> None:
+    """Its own widget manager, loading no script but its own."""
+    page.open(lab, home, "vscode.ipynb", [code(START)])
+    page.run_all()
+    page.in_vs_code("session.panel()")
+    page.says("reranked by backwards")
+    Select(page.control("Model")).select_by_visible_text("bm25")
+    page.until(lambda: "model bm25" in page.text.replace("\n", " "))
+    page.row(0).click()
+    page.button("Exchange").click()
+    page.says("as curl")
+    page.picture("panel-vscode")
+
+
 CELLS = (
     """
 import sys, threading
