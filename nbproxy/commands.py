@@ -232,4 +232,5 @@ def _progress(first: str, steps: int | None = None) -> Iterator[Callable[[str, i
     columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task(first, total=steps)
-        yield lambda what, at, of: bar.update(task, completed=at, total=of, description=what.lower())
+        # Drawn at once: a step may hold the interpreter for longer than the bar's own thread waits.
+        yield lambda what, at, of: bar.update(task, completed=at, total=of, description=what.lower(), refresh=True)
