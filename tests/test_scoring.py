@@ -70,7 +70,7 @@ def test_32_searches_before_a_model_that_is_stuck(start: Start, json_upstream: J
     """One is begun and misses the deadline, the others find no worker; when the model comes to itself, the one score
     that it owes is recorded as a late one."""
     model = Gate()
-    session = start(json_upstream.url, model=model, deadline=0.5)
+    session = start(json_upstream.url, model=model, deadline=2)  # all are queued before it ends
     with ThreadPoolExecutor(CLIENTS) as pool:
         answers = [pool.submit(ask, session, 0)]
         assert model.asked.wait(TIMEOUT)
