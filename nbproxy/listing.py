@@ -7,7 +7,7 @@ anything, and nothing is kept between two questions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from .controls import Asking, Line, Listed, Place, Sight
 from .frames import FRAME_COLUMNS, conform
-from .pages import Pages, Run
+from .pages import Pages, Run, numbered
 from .segments import HITS, ROWS, Kind
 
 SLICE_ROWS = 8192
@@ -69,15 +69,9 @@ def _forwards(runs: list[Run], after: int) -> Iterator[tuple[int, Any]]:
         if run.end <= after:
             continue
         skip = max(0, after - run.begin)
-        for at, table in _numbered(run.pieces(skip), run.begin + skip):
+        for at, table in numbered(run.pieces(skip), run.begin + skip):
             for start in range(0, table.num_rows, SLICE_ROWS):
                 yield at + start, _conformed(table.slice(start, SLICE_ROWS))
-
-
-def _numbered(pieces: Iterable[Any], at: int) -> Iterator[tuple[int, Any]]:
-    for piece in pieces:
-        yield at, piece
-        at += piece.num_rows
 
 
 def _conformed(table: Any) -> Any:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,7 +141,7 @@ class Pages:
         rows, (least, most) = self._known[segment.file]
 
         def backwards() -> Iterator[tuple[int, Any]]:
-            yield from reversed(list(_numbered(_sealed(segment, wanted, 0))))
+            yield from reversed(list(numbered(_sealed(segment, wanted, 0))))
 
         return _Source(
             rows,
@@ -162,8 +162,8 @@ def _from(sources: Sequence[_Source], start: int) -> Iterator[Any]:
         start = max(0, start - source.rows)
 
 
-def _numbered(pieces: Iterator[Any]) -> Iterator[tuple[int, Any]]:
-    at = 0
+def numbered(pieces: Iterable[Any], at: int = 0) -> Iterator[tuple[int, Any]]:
+    """Tables with the number of their first row, the first one's being ``at``."""
     for piece in pieces:
         yield at, piece
         at += piece.num_rows

@@ -39,7 +39,7 @@ from .finishing import OnError, Redact, finish, late, without_credentials
 from .intake import Built, Intake, Item, Late
 from .newest import Newest
 from .ranking import Ranking
-from .segments import EVENTS, HITS, ROLL_BYTES, ROWS, Kind, Log, Table, read_row, segments, shrink, size_of
+from .segments import EVENTS, HITS, ROLL_BYTES, ROWS, Kind, Log, Table, segments, shrink, size_of
 from .streams import Bench
 from .warn import warn
 
@@ -210,19 +210,6 @@ class Recorder:
         """The interleaved searches and the clicks, as an Arrow table of ``EVENT_COLUMNS``."""
         self.flush()
         return self._events.read(self._lock, True)
-
-    def row(self, exchange_id: str, part: int | None = None) -> Mapping[str, Any] | None:
-        """One row of :meth:`frame` as Python values, without reading the other bodies; None: not recorded."""
-        self.flush()
-        table = self._rows
-        with self._lock:
-            for segment in reversed(table.log.segments() if table.log else []):
-                with contextlib.suppress(FileNotFoundError):
-                    if found := read_row(segment, exchange_id, part):
-                        return found
-            waiting = frames.from_batches(table.memory.batches(), table.kind.columns)
-        place = frames.place_of(waiting, exchange_id, part)
-        return None if place < 0 else waiting.slice(place, 1).to_pylist()[0]
 
     @property
     def tables(self) -> Mapping[str, Table]:

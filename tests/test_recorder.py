@@ -16,12 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbproxy import intake, segments, streams
+from nbproxy import intake, listing, segments, streams
 from nbproxy import recorder as module
 from nbproxy.clicks import Click
 from nbproxy.drafts import Draft
 from nbproxy.errors import ConfigError
 from nbproxy.heads import RequestHead
+from nbproxy.pages import Pages
 from nbproxy.ranking import Teams, query_hash
 from nbproxy.recorder import BodiesRemoved, Recorder, RecordingStopped, default_directory
 from nbproxy.recording import load
@@ -53,6 +54,12 @@ def make(tmp_path, told):
 @pytest.fixture(params=["disk", "memory"])
 def place(request, tmp_path):
     return tmp_path / "r" if request.param == "disk" else None
+
+
+def row(recorder, exchange_id, part=None):
+    """One row, as ``session.row`` finds it."""
+    recorder.flush()
+    return listing.row(Pages(recorder), exchange_id, part)
 
 
 def names(directory):
@@ -275,10 +282,10 @@ def test_one_row_is_found_without_the_others(make, place):
         recorder.append(exchange(number, part=0, response_body=b"part %d" % number))
     recorder.flush()
     for number in (0, 255, 256, 599):
-        assert recorder.row(f"{number:08d}")["response_body"] == b"%d" % number
-        assert recorder.row(f"{number:08d}", 0)["response_body"] == b"part %d" % number
-    assert recorder.row("unknown") is None
-    assert recorder.row("00000001", 7) is None
+        assert row(recorder, f"{number:08d}")["response_body"] == b"%d" % number
+        assert row(recorder, f"{number:08d}", 0)["response_body"] == b"part %d" % number
+    assert row(recorder, "unknown") is None
+    assert row(recorder, "00000001", 7) is None
 
 
 def test_without_bodies_and_texts(make, place):
@@ -300,7 +307,7 @@ def test_over_the_limit_the_oldest_bodies_go_and_the_rows_stay(make, told, tmp_p
     assert have == sorted(have)  # the oldest are the ones that went
     assert 0 < have.index(True) < 39
     assert recorder.bytes <= 1_000_000 + 200_000
-    assert recorder.row("00000000")["response_body"] is None
+    assert row(recorder, "00000000")["response_body"] is None
     assert {(where, which, type(error)) for where, which, error in told} == {("recording", None, BodiesRemoved)}
     assert len(told) == have.index(True) // 2  # one for each file: two rows fill a stream
 
@@ -367,7 +374,7 @@ def test_a_full_disk_costs_nothing_while_memory_lasts(make, told, monkeypatch):
     for number in (2, 3):
         recorder.append(exchange(number, rankings=(ranking(1.0),)))
         assert len(recorder.frame()) == number
-    assert recorder.row("00000003")["target"] == "/"
+    assert row(recorder, "00000003")["target"] == "/"
     assert [(where, error.errno) for where, _, error in told] == [("recording", 28)] * 2  # once a table
     disk.full = False
     recorder.append(exchange(4, rankings=(ranking(1.0),)))
