@@ -7,11 +7,12 @@ drafts come as they are, and their heads and targets are redacted here.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -76,9 +77,32 @@ def rows_batch(rows: Sequence[Row]) -> Any:
     return pa.Table.from_batches([one, other]).take(pa.array(order)).combine_chunks().to_batches()[0]
 
 
-def plain_batch(drafts: Sequence[Draft]) -> Any:
+class Hollow(NamedTuple):
+    """A record batch without the answers' bodies: as many zeros stand in their place. Who writes it puts them in."""
+
+    batch: Any
+    bodies: Sequence[bytes | memoryview]
+
+    @property
+    def room(self) -> Any:
+        """The column that is to be filled."""
+        return self.batch.column("response_body")
+
+
+def hollow_batch(drafts: Sequence[Draft]) -> Hollow:
+    """:func:`plain_batch`, but for the answers' bodies, which are not copied."""
+    bodies: list[bytes | memoryview | None] = _bodies_of([draft.got_body or NOTHING for draft in drafts])
+    column = _array_of_bodies(bodies, _zeros(sum([len(body or b"") for body in bodies])))
+    return Hollow(plain_batch(drafts, answers=column), [body for body in bodies if body])
+
+
+def plain_batch(drafts: Sequence[Draft], started: Any = None, answers: Any = None) -> Any:
     """A record batch of one row per draft, in the order given. By columns from what the drafts refer to, without an
-    object for each row; what only some exchanges have is null."""
+    object for each row; what only some exchanges have is null.
+
+    :param started: when, as of :func:`~nbproxy.drafts.start_times`; None: to be found out.
+    :param answers: the column of the answers' bodies; None: to be made.
+    """
     n = len(drafts)
     heads, blocks = [draft.head for draft in drafts], [draft.response_block for draft in drafts]
     t0, sent, answered, ended = (
@@ -86,7 +110,7 @@ def plain_batch(drafts: Sequence[Draft]) -> Any:
         for name in ("t0", "sent_at", "answered_at", "ended_at")
     )
     columns = {
-        **_identities(drafts),
+        **_identities(drafts, start_times(drafts) if started is None else started.copy()),
         "client": [draft.client for draft in drafts],
         "method": [head.method for head in heads],
         "target": _mapped(redact_target, [head.target for head in heads]),
@@ -97,7 +121,7 @@ def plain_batch(drafts: Sequence[Draft]) -> Any:
         "request_headers": _mapped(recorded_lines, [head.block for head in heads]),
         "response_headers": _mapped(recorded_lines, blocks),
         **_bodies("request", "bytes_in", [draft.sent_body or NOTHING for draft in drafts]),
-        **_bodies("response", "bytes_out", [draft.got_body or NOTHING for draft in drafts]),
+        **_bodies("response", "bytes_out", [draft.got_body or NOTHING for draft in drafts], answers),
         "upstream_ms": pa.array((answered - sent) * 1e3, from_pandas=True),
         "total_ms": pa.array((ended - t0) * 1e3),
         **_models(drafts),
@@ -109,9 +133,8 @@ def plain_batch(drafts: Sequence[Draft]) -> Any:
     return _batch({name: columns.get(name, nothing) for name in FRAME_COLUMNS}, FRAME_COLUMNS, FRAME_SCHEMA)
 
 
-def _identities(drafts: Sequence[Draft]) -> dict[str, Any]:
+def _identities(drafts: Sequence[Draft], started: Any) -> dict[str, Any]:
     """The ids that they have already, or new ones."""
-    started = start_times(drafts)
     ids = new_exchange_ids(started)
     for place in [place for place, draft in enumerate(drafts) if draft.identity is not None]:
         started[place] = drafts[place].started
@@ -121,17 +144,19 @@ def _identities(drafts: Sequence[Draft]) -> dict[str, Any]:
     return {"exchange_id": texts, "started": pa.array(started).cast(TIME.arrow)}
 
 
-def _bodies(which: str, total: str, bodies: Sequence[Body]) -> dict[str, Any]:
+def _bodies(which: str, total: str, bodies: Sequence[Body], made: Any = None) -> dict[str, Any]:
     if all([body is NOTHING for body in bodies]):  # noqa: C419 - a list is faster
         n = len(bodies)
         return {f"{which}_body": [None] * n, f"{which}_truncated": [False] * n, total: [0] * n}
     return {
-        f"{which}_body": [
-            body.first or None if body.others is None and body.size <= body.limit else body.bytes() for body in bodies
-        ],
+        f"{which}_body": _bodies_of(bodies) if made is None else made,
         f"{which}_truncated": [body.size > body.limit for body in bodies],
         total: [body.size for body in bodies],
     }
+
+
+def _bodies_of(bodies: Sequence[Body]) -> list[bytes | memoryview | None]:
+    return [body.first or None if body.others is None and body.size <= body.limit else body.bytes() for body in bodies]
 
 
 def _models(drafts: Sequence[Draft]) -> dict[str, Any]:
@@ -241,19 +266,41 @@ def _clicked(click: Click) -> dict[str, Any]:
 
 def _batch(values: Mapping[str, Sequence[Any]], columns: Mapping[str, Column], of: Any) -> Any:
     arrays = [
-        _bodies_array(values[name]) if column is BODY and any(values[name]) else _array(values[name], column)
+        _bodies_array(values[name]) if column is BODY and _any_body(values[name]) else _array(values[name], column)
         for name, column in columns.items()
     ]
     return pa.record_batch(arrays, schema=of)
 
 
+def _any_body(values: Sequence[Any]) -> bool:
+    return not isinstance(values, pa.Array) and any(values)
+
+
 def _bodies_array(values: Sequence[bytes | memoryview | None]) -> Any:
     """An array of ``BODY``, copied once."""
+    return _array_of_bodies(values, pa.py_buffer(b"".join(filter(None, values))))
+
+
+def _array_of_bodies(values: Sequence[bytes | memoryview | None], data: Any) -> Any:
+    """An array of ``BODY`` for ``values``, which lie one after the other in ``data``."""
     lengths = np.fromiter([len(value or b"") for value in values], dtype=np.int64, count=len(values))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     known = pa.array([value is not None for value in values]).buffers()[1]
-    data = pa.py_buffer(b"".join(filter(None, values)))
     return pa.Array.from_buffers(BODY.arrow, len(values), [known, pa.py_buffer(offsets), data])
+
+
+@lru_cache(maxsize=1)
+def _most_zeros(size: int) -> Any:
+    """Memory that nobody has written to: to read it costs next to nothing."""
+    return pa.py_buffer(mmap.mmap(-1, size, **_PRIVATE))
+
+
+def _zeros(size: int) -> Any:
+    return _most_zeros(1 << max(size - 1, _LEAST_ZEROS).bit_length()).slice(0, size)
+
+
+_LEAST_ZEROS = 2**24 - 1
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 def _array(values: Sequence[Any], column: Column) -> Any:

@@ -162,8 +162,8 @@ class Draft(msgspec.Struct, gc=False, eq=False):
 
     def _identity(self) -> tuple[int, str]:
         if self.identity is None:
-            begin = start_times([self])
-            self.identity = int(begin[0]), id_texts(new_exchange_ids(begin))[0]
+            identify([self], start_times([self]))
+        assert self.identity is not None
         return self.identity
 
     @property
@@ -216,6 +216,13 @@ class Draft(msgspec.Struct, gc=False, eq=False):
             error=self.error,
             **fields,
         )
+
+
+def identify(drafts: Sequence[Draft], started: Any) -> None:
+    """Fix the ids of drafts that have none, by :func:`start_times`."""
+    for draft, begin, text in zip(drafts, started.tolist(), id_texts(new_exchange_ids(started)), strict=True):
+        if draft.identity is None:
+            draft.identity = begin, text
 
 
 def start_times(drafts: Sequence[Draft]) -> Any:

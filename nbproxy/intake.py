@@ -7,7 +7,8 @@ Laws:
   ``BACKLOG_BYTES`` of bodies wait, new rows are refused.
 - What comes is a reference (an ended ``Draft``). Plain ones become columns on the loop, ``SLICE_ROWS`` at once: two
   threads that want the interpreter cost each other more than the work. So every ``FLUSH_S`` the loop is asked to make
-  columns of what there is with the next row, and only if none comes the thread does it.
+  columns of what there is with the next row, and only if none comes the thread does it. Where there is no file, they
+  become columns when somebody reads them (``unbuilt``).
 - Everything is taken in the order in which it came; a barrier (an event) stands behind what came before it.
 """
 
@@ -16,21 +17,20 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from .batches import Row, plain_batch
+from .batches import Row
 from .drafts import Draft
 from .exchange import Exchange
-from .streams import Message
 
 FLUSH_S = 0.1
 ASKED_S = 0.01  # so long the thread waits for the loop to make columns of what is left
 FLUSH_ROWS = 4096
 FLUSH_BYTES = 16 * 2**20
 HURRY_ITEMS = 4  # slices
-SLICE_ROWS, SLICE_BYTES = 256, 2 * 2**20  # half a millisecond of the loop
-HEAVY_BYTES = 2**20  # of a slice
+SLICE_ROWS, SLICE_BYTES = 256, 8 * 2**20  # half a millisecond of the loop
+HEAVY_BYTES = 2**20  # of a slice, whose bodies are not copied on the loop, and are best written while they are near
 BACKLOG_ROWS = 65_536
 BACKLOG_BYTES = 256 * 2**20
 
@@ -43,10 +43,9 @@ class Late(NamedTuple):
 
 
 class Built(NamedTuple):
-    """Rows that are columns already: a record batch, or, where there is a file, a message of it."""
+    """Plain rows as they are kept: what ``build`` has made of them."""
 
-    batch: Any
-    message: Message | None
+    kept: Any
     weight: int
     rows: int
 
@@ -58,8 +57,7 @@ class Intake:
     """Between the loop and the recorder's thread.
 
     :param builds: whether plain drafts are made into columns here; else all of them are the thread's. Settable.
-    :param serialize: makes a message of a batch, where there is a file.
-    :param built: told of drafts and their batch, under :attr:`gate`.
+    :param build: makes of plain drafts, whose bodies have so many bytes, what is kept of them. Under :attr:`gate`.
     :ivar gate: held while rows change hands; who counts rows holds it too.
     :ivar closed: nothing more is taken.
     :ivar refused: rows that were not.
@@ -70,10 +68,9 @@ class Intake:
         self,
         *,
         builds: bool,
-        serialize: Callable[[Any], Message] | None,
-        built: Callable[[Sequence[Draft], Any], None],
+        build: Callable[[list[Draft], int], Any],
     ) -> None:
-        self.builds, self._serialize, self._built = builds, serialize, built
+        self.builds, self._make = builds, build
         self._pending: deque[Item] = deque()
         self._plain: deque[Draft] = deque()  # those that are not built yet
         self._plain_weight = 0
@@ -112,23 +109,16 @@ class Intake:
 
     def _build(self) -> None:
         with self.gate:
-            heavy = self._plain_weight >= HEAVY_BYTES
-            drafts = self._taken_out()
+            weight, drafts = self._plain_weight, self._taken_out()
             try:
-                batch = plain_batch(drafts)
+                self._pending.append(Built(self._make(drafts, weight), weight, len(drafts)))
             except Exception:  # the thread finds which of them spoils it
                 self._pending.extend(drafts)
                 return
-            # Serialised here, where nobody else wants the interpreter: the thread has but one call to make. Where that
-            # is mostly copying, for which nobody needs the interpreter, the thread does it.
-            message = self._serialize(batch) if self._serialize and not heavy else None
-            kept = batch if message is None else None
-            self._pending.append(Built(kept, message, sum(draft.weight for draft in drafts), len(drafts)))
-            self._built(drafts, batch)
         if self._asked:
             self._asked = False
             self._answered.set()
-        if len(self._pending) >= HURRY_ITEMS:
+        if weight >= HEAVY_BYTES or len(self._pending) >= HURRY_ITEMS:
             self._hurry.set()
 
     def _taken_out(self) -> list[Draft]:

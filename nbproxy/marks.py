@@ -50,12 +50,11 @@ class Batches:
             yield self._starts[place], pa.Table.from_batches([self._batch(place)])
 
     def holding(self, exchange_id: str) -> Iterator[tuple[int, Any]]:
-        """The same without batches that cannot have a row of this exchange: ids are in the order of time (UUID version
-        7), and what came late came into a newer batch."""
+        """The same without batches that cannot have a row of this exchange."""
         for start, table in self.backwards():
-            yield start, table
-            if ids_of(table)[1] < exchange_id:
-                return
+            least, most = ids_of(table)
+            if least <= exchange_id <= most:
+                yield start, table
 
 
 class Here(Batches):

@@ -7,11 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from .unbuilt import Unbuilt
+
 MERGE = 256  # so many small batches become one: each costs 6 KB beyond its rows
+SMALL_BYTES = 65_536
 
 
 class MemoryLog:
-    """Arrow batches, oldest first, at most ``limit`` bytes of them. Not thread-safe.
+    """Arrow batches, or what will be ones, oldest first; at most ``limit`` bytes of them. Not thread-safe.
 
     Over the limit the oldest bulky columns become null; when none is left, the oldest batches go.
 
@@ -31,12 +34,16 @@ class MemoryLog:
         return len(self._batches)
 
     def batches(self) -> list[Any]:
-        return list(self._batches)
+        """As record batches, which they stay."""
+        found = [item.batch() if isinstance(item, Unbuilt) else item for item in self._batches]
+        self._batches = deque(found)
+        self.bytes = sum(batch.nbytes for batch in found)
+        return found
 
     def append(self, batch: Any) -> None:
         """Add a batch, and make room for it."""
         self._batches.append(batch)
-        self._small += 1
+        self._small = self._small + 1 if batch.nbytes <= SMALL_BYTES else 0
         self.bytes += batch.nbytes
         if self._small >= MERGE:
             self._merge()
@@ -55,19 +62,32 @@ class MemoryLog:
 
     def _strip(self) -> None:
         batch = self._batches[self._bare]
-        bare = batch
+        self.bytes -= batch.nbytes
+        self._batches[self._bare] = bare = self._stripped(batch)
+        self._bare += 1
+        self.bytes += bare.nbytes
+
+    def _stripped(self, batch: Any) -> Any:
+        if isinstance(batch, Unbuilt):
+            batch.strip()
+            return batch
         for name in self._bulky:
             place = batch.schema.get_field_index(name)
             field = batch.schema.field(place)
-            bare = bare.set_column(place, field, pa.nulls(batch.num_rows, field.type))
-        self._batches[self._bare] = bare
-        self._bare += 1
-        self.bytes += bare.nbytes - batch.nbytes
+            batch = batch.set_column(place, field, pa.nulls(batch.num_rows, field.type))
+        return batch
 
     def _merge(self) -> None:
         newest = [self._batches.pop() for _ in range(self._small)]
-        merged = pa.Table.from_batches(newest[::-1]).combine_chunks().to_batches()[0]
+        merged = _joined(newest[::-1])
         self._batches.append(merged)
         self.bytes += merged.nbytes - sum(batch.nbytes for batch in newest)
         self._bare = min(self._bare, len(self._batches) - 1)
         self._small = 0
+
+
+def _joined(batches: list[Any]) -> Any:
+    if all(isinstance(batch, Unbuilt) for batch in batches):
+        return Unbuilt.joined(batches)
+    built = [batch.batch() if isinstance(batch, Unbuilt) else batch for batch in batches]
+    return pa.Table.from_batches(built).combine_chunks().to_batches()[0]

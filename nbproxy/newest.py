@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from .exchange import Exchange
 from .finishing import without_bodies
 from .frames import FRAME_COLUMNS
+from .unbuilt import Unbuilt
 
 # What a view lists; the other columns of a batch are let go of, bodies above all.
 _LISTED = [name for name in FRAME_COLUMNS if not name.endswith(("_body", "_headers"))]
@@ -32,8 +33,8 @@ class Newest:
         self._keep([without_bodies(row) for row in [row for row in rows if row.route != "own"][-self._most :]])
 
     def add_batch(self, batch: Any) -> None:
-        """Rows that were recorded as a record batch of the frame's columns."""
-        self._keep(batch.select(_LISTED))
+        """Rows that were recorded as a record batch of the frame's columns, or will be one."""
+        self._keep(batch if isinstance(batch, Unbuilt) else batch.select(_LISTED))
 
     def _keep(self, chunk: Any) -> None:
         if len(chunk):
@@ -51,7 +52,8 @@ class Newest:
         return found
 
 
-def _exchanges(batch: Any) -> list[Exchange]:
+def _exchanges(chunk: Any) -> list[Exchange]:
+    batch = chunk.batch().select(_LISTED) if isinstance(chunk, Unbuilt) else chunk
     started = batch.schema.get_field_index("started")
     micros = batch.set_column(started, "started", pc.cast(batch.column(started), pa.int64()))
     return [Exchange(**row) for row in micros.to_pylist()]

@@ -30,17 +30,28 @@ import pandas as pd
 import platformdirs
 
 from . import frames
-from .batches import Row, all_plain, events_batch, has_events, hits_batch, rows_batch
+from .batches import (
+    Hollow,
+    Row,
+    all_plain,
+    events_batch,
+    has_events,
+    hits_batch,
+    hollow_batch,
+    plain_batch,
+    rows_batch,
+)  # fmt: skip
 from .clicks import Click
 from .drafts import Draft
 from .errors import ConfigError, NbproxyError
 from .exchange import Exchange
 from .finishing import OnError, Redact, finish, late, without_credentials
-from .intake import Built, Intake, Item, Late
+from .intake import HEAVY_BYTES, Built, Intake, Item, Late
 from .newest import Newest
 from .ranking import Ranking
 from .segments import EVENTS, HITS, ROLL_BYTES, ROWS, Kind, Log, Table, segments, shrink, size_of
-from .streams import Bench
+from .streams import Bench, Message
+from .unbuilt import Unbuilt
 from .warn import warn
 
 IDLE_S = 5.0  # with nothing to write for so long there is time to seal, one stream each time
@@ -105,8 +116,7 @@ class Recorder:
         self._settled = 0  # bytes in sealed files
         self._all = self._rows, self._hits, self._events = self._tables(roll_bytes)
         self._bench = Bench()
-        serialize = None if self._rows.log is None else self._bench.serialize
-        self._intake = Intake(builds=redact is None, serialize=serialize, built=self._came)
+        self._intake = Intake(builds=redact is None, build=self._build)
         self._newest = Newest(RING)
         self._lock = threading.Lock()
         self._unfit = 0
@@ -137,11 +147,22 @@ class Recorder:
         if not self._intake.offer(Late(carrier)):
             self._unfit += 1
 
-    def _came(self, drafts: Sequence[Draft], batch: Any) -> None:
-        """Drafts that are columns now."""
+    def _build(self, drafts: list[Draft], weight: int) -> Unbuilt | Hollow | Message:
+        """What is kept of plain drafts. They are serialised here, on the loop, where nobody else wants the interpreter;
+        large bodies are left to the thread."""
+        kept: Unbuilt | Hollow | Message
+        if self._rows.log is None:
+            kept = listed = Unbuilt(drafts)
+        elif weight >= HEAVY_BYTES:
+            kept = hollow = hollow_batch(drafts)
+            listed = hollow.batch
+        else:
+            listed = plain_batch(drafts)
+            kept = self._bench.serialize(listed)
         self._count(drafts)
         self.exchanges += len(drafts)
-        self._newest.add_batch(batch)
+        self._newest.add_batch(listed)
+        return kept
 
     # --- what others call
 
@@ -307,12 +328,13 @@ class Recorder:
                     one.set()
 
     def _write_built(self, items: Sequence[Built]) -> None:
-        for item in items:
-            if item.message is None:
-                self._store(self._rows, [item.batch])
+        for kept, *_ in items:
+            if isinstance(kept, Unbuilt):
+                self._store(self._rows, [kept])
             else:
-                self._attempt(self._rows, partial(self._rows.write_serialized, item.message.data))
-                self._bench.give(item.message)
+                message = self._bench.filled(kept) if isinstance(kept, Hollow) else kept
+                self._attempt(self._rows, partial(self._rows.write_serialized, message.data))
+                self._bench.give(message)
         self._roll_or_seal(self._rows)
 
     def _write_rows(self, items: Sequence[Row | Late | threading.Event]) -> None:

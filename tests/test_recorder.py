@@ -154,6 +154,30 @@ def test_every_column_arrives(make, place):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("heavy", [1, 10**9])
+def test_bodies_arrive_whichever_way_they_are_copied(make, place, monkeypatch, heavy):
+    """By the thread that writes them, by the loop, or for whoever reads them."""
+    monkeypatch.setattr(module, "HEAVY_BYTES", heavy)
+    monkeypatch.setattr(intake, "SLICE_ROWS", 7)
+    recorder, bodies = make(place), [b"", b"x", os.urandom(40_000), None, os.urandom(70_000), b"y" * 4096]
+    for number, body in enumerate(bodies * 5):
+        draft = Draft(
+            recorder.append, None, RequestHead(b"POST", b"/%d" % number, 1, b"Host: a\r\n"), Settings(), "pass", 1.0
+        )
+        draft.received(b"asked %d" % number)
+        for piece in [] if body is None else [body] if number % 2 else [body[:2], memoryview(body)[2:]]:
+            draft.returned(piece)
+        draft.finish()
+    frame = recorder.frame()
+    assert frame["request_body"].tolist() == [b"asked %d" % number for number in range(30)]
+    assert [body if isinstance(body, bytes) else b"" for body in frame["response_body"]] == [
+        (body or b"")[:65_536] for body in bodies * 5
+    ]
+    assert frame["bytes_out"].tolist() == [len(body or b"") for body in bodies * 5]
+    assert frame["exchange_id"].is_unique
+    assert row(recorder, frame["exchange_id"].iloc[2])["response_body"] == bodies[2]
+
+
 def test_late_rankings_join_their_exchange(make, place):
     recorder = make(place)
     recorder.append(exchange(1, query_id="q", query="shoes", rankings=(ranking(1.0),)))
