@@ -23,6 +23,10 @@ _LEAN = {
     "RobertaForSequenceClassification": "roberta",
     "XLMRobertaForSequenceClassification": "roberta",
 }
+_HIDDEN = (
+    -1e30
+)  # what padding adds to attention; the least float32 is infinite in bfloat16, and infinity may end in NaN
+_WHOLE = 32  # bfloat16 numbers in a register; OpenVINO 2026.4 may give NaN for heads that are narrower
 _CLOSE = 1e-4  # two orders of float sums, relative to the largest logit
 
 
@@ -59,6 +63,7 @@ class Lean(torch.nn.Module):  # type: ignore[misc]
 
     Its parts are the model's own, not copies.
 
+    :ivar whole: whether heads are as wide as bfloat16's products take at once.
     :ivar attends: what queries, keys and values are rounded to before they meet; None: they stay as they are.
     """
 
@@ -69,10 +74,12 @@ class Lean(torch.nn.Module):  # type: ignore[misc]
         encoder = getattr(model, _LEAN[type(model).__name__])
         self.embeddings, self.layers, self.pooler = encoder.embeddings, encoder.encoder.layer, encoder.pooler
         self.head, self.heads = model.classifier, int(model.config.num_attention_heads)
+        self.whole = int(model.config.hidden_size) // self.heads % _WHOLE == 0
 
     def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
         states = self.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
-        mask = (1.0 - attention_mask[:, None, None, :].to(states.dtype)) * torch.finfo(states.dtype).min
+        hidden = max(torch.finfo(states.dtype).min, _HIDDEN)
+        mask = (1.0 - attention_mask[:, None, None, :].to(states.dtype)) * hidden
         last = len(self.layers) - 1
         for place, layer in enumerate(self.layers):
             states = self._layer(layer, states, mask, first_only=place == last)

@@ -48,9 +48,9 @@ def _narrow(module: Any, precision: str) -> tuple[Any, str]:
     """
     from .modules import Lean, narrowed
 
-    if precision == "bfloat16" and (own := narrowed(module)):
+    lean = isinstance(module, Lean) and module.whole
+    if precision == "bfloat16" and lean and (own := narrowed(module)):
         return own, "f32"
-    lean = precision == "int8" and isinstance(module, Lean)
     return module, "bf16" if precision != "float32" and has_bfloat16() and not lean else "f32"
 
 
