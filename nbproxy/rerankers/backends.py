@@ -255,7 +255,10 @@ class TorchBackend:
 
     def __init__(self, module: Any, device: str, precision: str) -> None:
         self._torch, _ = libraries()
-        self._module = module.to(device=device, dtype=getattr(self._torch, precision))
+        from .modules import narrowed
+
+        narrow = narrowed(module) if (device, precision) == ("cpu", "bfloat16") else None
+        self._module = narrow or module.to(device=device, dtype=getattr(self._torch, precision))
         self._device = device
 
     def run(self, inputs: Inputs) -> Rows:

@@ -104,7 +104,7 @@ class Quantizing:
 
         plain = TorchBackend(self.module, "cpu", "float32")
         wanted = self._scores(plain, self.measured)
-        int8 = quantized(self.module, self._show)
+        int8 = quantized(self.module, self._show, choice.backend)
         choice, backend = open_checked(choice, int8, self.sample, f"{self.key}-int8-{_fingerprint(self.seen)}")
         report = self._report(wanted, self._scores(backend, self.measured))
         if choice.precision != "int8":  # the runtime cannot, and that was not insisted on

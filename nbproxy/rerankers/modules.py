@@ -3,11 +3,13 @@
 A cross-encoder's row is its logits, a bi-encoder's the pooled vector. A classifier of BERT's shape is rebuilt so that
 nothing is computed that its score does not depend on: only the first token's state reaches the head, so the last layer
 attends from that token alone, while its keys and values still come from all. That changes no score but by the order of
-float sums; :func:`checked_lean` compares both before the lean one is used.
+float sums; :func:`checked_lean` compares both before the lean one is used. In bfloat16 only its products are
+(:func:`narrowed`): what is summed up from layer to layer, and the norms, keep float32's digits.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -21,6 +23,10 @@ _LEAN = {
     "RobertaForSequenceClassification": "roberta",
     "XLMRobertaForSequenceClassification": "roberta",
 }
+_HIDDEN = (
+    -1e30
+)  # what padding adds to attention; the least float32 is infinite in bfloat16, and infinity may end in NaN
+_WHOLE = 32  # bfloat16 numbers in a register; OpenVINO 2026.4 may give NaN for heads that are narrower
 _CLOSE = 1e-4  # two orders of float sums, relative to the largest logit
 
 
@@ -56,17 +62,24 @@ class Lean(torch.nn.Module):  # type: ignore[misc]
     """A classifier of BERT's shape without what its score does not need; shape ``(n, labels)``.
 
     Its parts are the model's own, not copies.
+
+    :ivar whole: whether heads are as wide as bfloat16's products take at once.
+    :ivar attends: what queries, keys and values are rounded to before they meet; None: they stay as they are.
     """
+
+    attends: Any = None
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         encoder = getattr(model, _LEAN[type(model).__name__])
         self.embeddings, self.layers, self.pooler = encoder.embeddings, encoder.encoder.layer, encoder.pooler
         self.head, self.heads = model.classifier, int(model.config.num_attention_heads)
+        self.whole = int(model.config.hidden_size) // self.heads % _WHOLE == 0
 
     def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
         states = self.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
-        mask = (1.0 - attention_mask[:, None, None, :].to(states.dtype)) * torch.finfo(states.dtype).min
+        hidden = max(torch.finfo(states.dtype).min, _HIDDEN)
+        mask = (1.0 - attention_mask[:, None, None, :].to(states.dtype)) * hidden
         last = len(self.layers) - 1
         for place, layer in enumerate(self.layers):
             states = self._layer(layer, states, mask, first_only=place == last)
@@ -76,14 +89,50 @@ class Lean(torch.nn.Module):  # type: ignore[misc]
         attention = layer.attention.self
         asking = states[:, :1] if first_only else states
         queries, keys, values = attention.query(asking), attention.key(states), attention.value(states)
-        heads = [self._by_head(part) for part in (queries, keys, values)]
-        seen = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)
+        heads = [self._by_head(part).to(self.attends or part.dtype) for part in (queries, keys, values)]
+        mask = mask.to(heads[0].dtype)
+        seen = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask).to(values.dtype)
         attended = layer.attention.output(seen.transpose(1, 2).reshape(asking.shape), asking)
         return layer.output(layer.intermediate(attended), attended)
 
     def _by_head(self, states: Any) -> Any:
         count, tokens, width = states.shape
         return states.view(count, tokens, self.heads, width // self.heads).transpose(1, 2)
+
+
+class NarrowLinear(torch.nn.Module):  # type: ignore[misc]
+    """A linear layer in bfloat16; what is added to its output widens it again."""
+
+    def __init__(self, linear: Any) -> None:
+        super().__init__()
+        self.weight, self.bias = (
+            None if each is None else torch.nn.Parameter(each.detach().bfloat16(), requires_grad=False)
+            for each in (linear.weight, linear.bias)
+        )
+
+    def forward(self, inputs: Any) -> Any:
+        return functional.linear(inputs.to(torch.bfloat16), self.weight, self.bias)
+
+
+def narrowed(module: Any) -> Any | None:
+    """A copy of a lean float32 module whose layers' products are in bfloat16; None for other modules.
+
+    With everything in bfloat16 each sum is rounded to 8 bits, which costs more of the order than the products do.
+    """
+    if not isinstance(module, Lean) or next(module.parameters()).dtype != torch.float32:
+        return None
+    own = copy.deepcopy(module)
+    for layer in own.layers:
+        for name, part in [*layer.named_modules()]:
+            if isinstance(part, torch.nn.Linear):
+                put(layer, name, NarrowLinear(part))
+    return own.eval()
+
+
+def put(module: Any, name: str, part: Any) -> None:
+    """Another part in a module, by its path."""
+    above, _, last = name.rpartition(".")
+    setattr(module.get_submodule(above), last, part)
 
 
 def classifier(model: Any) -> Any:

@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from .backends import Inputs, Rows, has_bfloat16, missing, names_of
 from .loading import libraries
 
-_HINTS = {"float32": "f32", "bfloat16": "bf16"}  # int8: what is left in float takes the better one of the two
+GROUP = 128  # numbers that share a scale in int8
 
 
 class OpenVinoBackend:
@@ -24,9 +24,11 @@ class OpenVinoBackend:
 
     def __init__(self, module: Any, sample: Mapping[str, Any], precision: str) -> None:
         torch, _ = libraries()
+        module, hint = _narrow(module, precision)
         settings = {
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "INFERENCE_PRECISION_HINT": _HINTS.get(precision, "bf16" if has_bfloat16() else "f32"),
+            "INFERENCE_PRECISION_HINT": hint,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP if precision == "int8" else 0,
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # the kernel, and the proxy's loop, have these cores too
         }
@@ -36,6 +38,20 @@ class OpenVinoBackend:
     def run(self, inputs: Inputs) -> Rows:
         rows = self._request.infer([inputs[name] for name in self._names])[0]
         return np.array(rows, dtype=np.float32)  # a copy: the request writes over its own
+
+
+def _narrow(module: Any, precision: str) -> tuple[Any, str]:
+    """What is compiled, and the precision of what it leaves open.
+
+    A lean module says itself what is in bfloat16. The hint would make all of it so: OpenVINO has no way to keep single
+    sums out of it.
+    """
+    from .modules import Lean, narrowed
+
+    lean = isinstance(module, Lean) and module.whole
+    if precision == "bfloat16" and lean and (own := narrowed(module)):
+        return own, "f32"
+    return module, "bf16" if precision != "float32" and has_bfloat16() and not lean else "f32"
 
 
 def library() -> Any:

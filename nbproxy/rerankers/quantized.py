@@ -1,25 +1,35 @@
 """A module whose linear layers compute in int8. Imports torch.
 
-Weights get a scale for each output, inputs one scale for all, taken from the ranges seen on calibration texts. Channels
-that are far larger than the rest would spoil an input's one scale: part of their size is moved into the weights
-(SmoothQuant, Xiao et al., arXiv:2211.10438, equation 4). The layers that int8 gets most wrong, one in six, are left in
-float: for BERT's shape the last product of each layer's feed-forward part. The int8 layers are written with torch's
-fake quantisation, which a runtime turns into products of integers.
+Channels that are far larger than the rest would spoil the scale that they share with others: part of their size, as it
+was seen on calibration texts, is moved into the weights (SmoothQuant, Xiao et al., arXiv:2211.10438, equation 4).
+
+For OpenVINO (:class:`Grouped`) 128 neighbours share a scale, among the weights and among the inputs, whose scales are
+taken anew for each token as it is computed. For ONNX Runtime (:class:`Int8Linear`) weights get a scale for each output
+and inputs one for all, from the ranges seen; the layers that int8 then gets most wrong, one in six, are left in float:
+for BERT's shape the last product of each layer's feed-forward part. These are written with torch's fake quantisation,
+which that runtime turns into products of integers; OpenVINO does not (its scales are no constants to it), and would
+compute rounded numbers in float.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
 
+from .backends import has_bfloat16
+from .modules import Lean, put
+from .openvino import GROUP
+
 _SHARE = 0.7  # of a channel's size that moves; the paper's 0.5 ranks worse (tests/benchmarks/models.py)
+_GROUPED_SHARE = 0.5  # fewer share a scale, so less has to move
 _LEFT = 6  # one layer in that many stays in float
 _LEVELS = 127  # a weight's, on either side of 0
+_KEPT = frozenset(("head", "pooler", "classifier"))  # stay in float32: what makes the score of few numbers
 
 
 @dataclass
@@ -34,14 +44,18 @@ class Seen:
         self.least = torch.minimum(self.least, flat.amin(0))
         self.most = torch.maximum(self.most, flat.amax(0))
 
+    @property
+    def size(self) -> Any:
+        """How large each channel gets, either side of 0."""
+        return torch.maximum(self.least.abs(), self.most.abs()).clamp(min=1e-5)
+
 
 class Int8Linear(torch.nn.Module):  # type: ignore[misc]
     """A linear layer in int8, by the ranges of its inputs."""
 
     def __init__(self, linear: Any, seen: Seen) -> None:
         super().__init__()
-        size = torch.maximum(seen.least.abs(), seen.most.abs()).clamp(min=1e-5)
-        moved = _moved(size, linear.weight.detach().abs().amax(0))
+        moved = _moved(seen.size, linear.weight.detach().abs().amax(0), _SHARE)
         low, high = min(0.0, float((seen.least / moved).min())), max(0.0, float((seen.most / moved).max()))
         self.scale = max(high - low, 1e-8) / 255
         self.zero = round(-low / self.scale)
@@ -58,36 +72,59 @@ class Int8Linear(torch.nn.Module):  # type: ignore[misc]
         return functional.linear(rounded, weight, self.bias)
 
 
-def _moved(size: Any, weights: Any) -> Any:
+class Grouped(torch.nn.Module):  # type: ignore[misc]
+    """A linear layer with weights in int8; its runtime rounds the inputs too."""
+
+    def __init__(self, linear: Any, seen: Seen) -> None:
+        super().__init__()
+        weight = linear.weight.detach()
+        moved = _moved(seen.size, weight.abs().amax(0), _GROUPED_SHARE)
+        self.shape = weight.shape
+        groups = (weight * moved).view(len(weight), -1, GROUP if self.shape[1] % GROUP == 0 else self.shape[1])
+        scales = groups.abs().amax(2, keepdim=True).clamp(min=1e-8) / _LEVELS
+        self.register_buffer("shrink", 1.0 / moved)
+        self.register_buffer("scales", scales)
+        self.register_buffer("levels", torch.round(groups / scales).to(torch.int8))
+        self.bias = linear.bias
+
+    def forward(self, inputs: Any) -> Any:
+        weight = (self.levels.to(inputs.dtype) * self.scales).reshape(self.shape)
+        return functional.linear(inputs * self.shrink, weight, self.bias)
+
+
+def _moved(size: Any, weights: Any, share: float) -> Any:
     """What each channel's inputs are divided by, and its weights multiplied."""
-    return (size**_SHARE / weights.clamp(min=1e-5) ** (1 - _SHARE)).clamp(min=1e-4)
+    return (size**share / weights.clamp(min=1e-5) ** (1 - share)).clamp(min=1e-4)
 
 
-def quantized(module: Any, run: Callable[[Any], None], keep: Iterable[str] = ("head", "pooler", "classifier")) -> Any:
-    """A copy of a module with linear layers in int8.
+def quantized(module: Any, run: Callable[[Any], None], backend: str = "openvino") -> Any:
+    """A copy of a module with linear layers in int8, as a backend computes them.
 
     :param run: calls what it is given on the calibration texts.
-    :param keep: parts that stay in float32, by a name in their path: what makes the score of few numbers.
     """
-    kept = frozenset(keep)
     linears = {
         name: each
         for name, each in module.named_modules()
-        if isinstance(each, torch.nn.Linear) and not kept & set(name.split("."))
+        if isinstance(each, torch.nn.Linear) and not _KEPT & set(name.split("."))
     }
     seen = _ranges(module, linears, run)
     own = copy.deepcopy(module)
+    if backend == "onnx":
+        return _with_ranges(own, linears, seen, run)
     for name, found in seen.items():
-        _put(own, name, Int8Linear(linears[name], found))
-    errors = _errors(own, linears, run)
-    for name in sorted(errors, key=lambda name: -errors[name])[: len(errors) // _LEFT]:
-        _put(own, name, copy.deepcopy(linears[name]))
+        put(own, name, Grouped(linears[name], found))
+    if isinstance(own, Lean) and own.whole and has_bfloat16():
+        own.attends = torch.bfloat16
     return own.eval()
 
 
-def _put(module: Any, name: str, part: Any) -> None:
-    above, _, last = name.rpartition(".")
-    setattr(module.get_submodule(above), last, part)
+def _with_ranges(own: Any, linears: dict[str, Any], seen: dict[str, Seen], run: Callable[[Any], None]) -> Any:
+    for name, found in seen.items():
+        put(own, name, Int8Linear(linears[name], found))
+    errors = _errors(own, linears, run)
+    for name in sorted(errors, key=lambda name: -errors[name])[: len(errors) // _LEFT]:
+        put(own, name, copy.deepcopy(linears[name]))
+    return own.eval()
 
 
 def _errors(own: Any, linears: dict[str, Any], run: Callable[[Any], None]) -> dict[str, float]:

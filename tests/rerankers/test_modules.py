@@ -45,3 +45,23 @@ def test_a_model_that_computes_otherwise_is_not_taken_for_bert(tiny):
     assert isinstance(classifier(model), Logits)
     hook.remove()
     assert not isinstance(classifier(model), Logits)
+
+
+def test_in_bfloat16_the_sums_between_layers_keep_their_digits(tiny):
+    """Nearer to float32 than a module that is bfloat16 throughout; and the module itself is left as it was."""
+    import copy
+
+    import torch
+
+    from nbproxy.rerankers.modules import classifier, narrowed, sample_inputs
+
+    model = as_reranker(tiny("bert", 1)).model
+    plain, inputs = classifier(model), sample_inputs(model, rows=64, tokens=30)
+    with torch.inference_mode():
+        wanted = plain(**inputs)
+        own = narrowed(plain)
+        apart = [float((each(**inputs).float() - wanted).std()) for each in (own, copy.deepcopy(plain).bfloat16())]
+        assert torch.equal(plain(**inputs), wanted)
+    assert 0 < apart[0] < apart[1]
+    assert {each.dtype for each in own.parameters()} == {torch.float32, torch.bfloat16}
+    assert narrowed(copy.deepcopy(plain).bfloat16()) is None

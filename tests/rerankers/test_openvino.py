@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from nbproxy.errors import ConfigError
@@ -32,3 +33,33 @@ def test_converting_tells_nobody(tiny, monkeypatch):
     monkeypatch.setattr(openvino_telemetry.Telemetry, "send_event", told)
     monkeypatch.setattr(openvino_telemetry.Telemetry, "start_session", told)
     assert nbproxy.CrossEncoder(tiny("bert", 1), backend="openvino", device="cpu")("w1", ["w2"])
+
+
+@pytest.mark.parametrize("width", [128, 384])
+def test_int8_reaches_the_runtime_as_integers(width):
+    """Rounded numbers that are multiplied in float would cost the order and bring nothing."""
+    import torch
+
+    from nbproxy.rerankers.openvino import OpenVinoBackend
+    from nbproxy.rerankers.quantized import quantized
+
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embeddings, self.up = torch.nn.Embedding(50, width), torch.nn.Linear(width, 32)
+
+        def forward(self, input_ids, attention_mask):
+            return self.up(self.embeddings(input_ids)).mean(1)
+
+    torch.manual_seed(0)
+    sample = {name: torch.arange(8).view(2, 4) for name in ("input_ids", "attention_mask")}
+    plain = Two().eval()
+    backend = OpenVinoBackend(quantized(plain, lambda module: module(**sample)), sample, "int8")
+    products = [
+        op
+        for op in backend._compiled.get_runtime_model().get_ops()
+        if op.get_rt_info()["layerType"].astype(str) == "FullyConnected"
+    ]
+    assert [op.get_input_element_type(1).get_type_name() for op in products] == ["i8"]
+    with torch.inference_mode():
+        np.testing.assert_allclose(backend.run({k: v.numpy() for k, v in sample.items()}), plain(**sample), atol=0.05)
