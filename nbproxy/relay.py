@@ -7,6 +7,7 @@ other takes it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from time import perf_counter
 
@@ -20,6 +21,7 @@ from .upstream import Connection
 from .wire import LARGE, chunk, last_chunk
 
 SAFE = frozenset(["GET", "HEAD", "OPTIONS", "TRACE"])
+_PAST_THE_REST_S = 1.0
 _NONE: frozenset[bytes] = frozenset()
 _EXPECT = frozenset([b"expect"])
 
@@ -318,13 +320,26 @@ class Relay:
             return
         connection, self._connection = self._connection, None
         if self._response_done:
-            self._keep = False  # the answer stands; the rest of the request has nowhere to go, as its client is told
-            self._close()
+            self._read_past_the_rest()
         elif connection is not None and self._may_resend(connection, fault):
             self._start_anew()
         else:
             self._context.note("upstream", self._draft.exchange_id, fault)
             self.on_fault(fault)
+
+    def _read_past_the_rest(self) -> None:
+        """The answer stands, the rest of the request has nowhere to go. A client that was told that its connection
+        goes on may have sent its next request behind it; one that takes longer is told by its connection's end."""
+        if self._keep:
+            self._discarding = True
+            asyncio.get_running_loop().call_later(_PAST_THE_REST_S, self._end_unread)
+            self._client.hold(False)
+        else:
+            self._close()
+
+    def _end_unread(self) -> None:
+        self._keep = False
+        self._close()
 
     def _may_resend(self, connection: Connection, fault: UpstreamFault) -> bool:
         """Only where upstream closed an idle connection in the moment that we used it."""

@@ -772,6 +772,27 @@ def test_an_early_answer_that_closes_ends_the_clients_connection_too(
         assert client.rest().startswith(b"HTTP/1.1 401 No\r\n")
 
 
+def test_a_request_behind_a_body_that_nobody_takes_is_answered(session: nbproxy.Session, upstream: Scripted) -> None:
+    """The answer came early and said nothing of an end: so upstream's own end is not the client's."""
+    ended = threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        if b"PUT" in talk.head():
+            talk.send(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+            talk.reset()
+            ended.set()
+        else:
+            talk.send(OK)
+            talk.closed()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx")
+        assert (client.read(b"PUT").status, ended.wait(TIMEOUT)) == (404, True)
+        client.send(b"x" * 99_999 + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.read().status == 200
+
+
 def test_a_connection_that_was_asked_to_switch_is_not_used_again(session: nbproxy.Session, upstream: Scripted) -> None:
     """Upstream kept it alive, but may have handed it over: node's servers do (the suite of ``ws`` shows it)."""
     ended = threading.Event()

@@ -88,6 +88,7 @@ class Load:
                 answer = await read_answer(reader, sent)
             except Closed:
                 self._unanswered(sent, explained=closes)
+                closes = True
                 continue
             except Wrong as error:
                 self._ledger.problem("wrong", f"{sent.number}: {error}")
