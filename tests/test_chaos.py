@@ -128,7 +128,7 @@ def test_a_stopped_upstream_is_504_and_hurts_nobody_else(
     child = process(SERVER)
     options: dict[str, Any] = dict(timeout=Timeouts(connect=0.3, read=0.3), model="original")
     session = start(f"http://127.0.0.1:{line_of(child)}", **options)
-    other = start(upstream.url, name="other", **options)
+    other = start(upstream.url, name="other", model="original")
     with ThreadPoolExecutor(8) as pool, Client(other.url) as beside, Client(session.url) as known:
         assert known.ask(b"GET").status == 200
         child.send_signal(signal.SIGSTOP)
@@ -145,9 +145,8 @@ def test_a_stopped_upstream_is_504_and_hurts_nobody_else(
                 assert client.ask(b"GET", b"/_nbproxy/status").status == 200
         assert [future.result() for future in waiting] == [504] * 8
         child.send_signal(signal.SIGCONT)
-        while ask(0) != 200:
+        while ask(0) != 200 or ask(1) != 200:
             pass  # it wakes up with a queue before it
-        assert ask(1) == 200
 
 
 @pytest.mark.parametrize("target", [b"/", b"/books/_search"])
