@@ -50,7 +50,11 @@ class Server:
 
     async def listen(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(lambda: ClientConnection(self), sock=listener, backlog=_BACKLOG)
+        # asyncio's own loop accepts ``backlog`` times in a row, and where descriptors have run out it logs and sets a
+        # timer each time: thousands, which start thousands. The system's queue is as long all the same.
+        backlog = 1 if isinstance(loop, asyncio.BaseEventLoop) else _BACKLOG
+        self._listening = await loop.create_server(lambda: ClientConnection(self), sock=listener, backlog=backlog)
+        listener.listen(_BACKLOG)
         self._sweep()
 
     async def stop(self, drain: float) -> None:
