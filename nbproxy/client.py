@@ -19,6 +19,7 @@ import msgspec
 from .dialects import Dialect, elastic_error
 from .errors import ClientFault, HttpFault
 from .heads import UNREAD, RequestHead
+from .peers import has_closed
 from .settings import Limits
 from .watch import Watched
 from .wire import End, Memo, RequestReader
@@ -310,7 +311,13 @@ class ClientConnection(Watched, asyncio.Protocol):
             return False
         if self._handler is None or self._asks_to_switch or (self._reading_body and not self._held):
             return self._eof_inside_a_request()  # who asks for a tunnel and ends it before it is there has gone
+        if self._deserted():
+            return self._eof_inside_a_request()
         return True  # it has said all it wants, and waits for the answer
+
+    def _deserted(self) -> bool:
+        """Whether the client, which sends no more, does not wait for its answer either, as far as can be known."""
+        return has_closed(self.transport.get_extra_info("socket"))
 
     def _eof_inside_a_request(self) -> bool:
         if self._handler is not None:
@@ -358,6 +365,8 @@ class ClientConnection(Watched, asyncio.Protocol):
                     self._refuse(ClientFault("the request head took too long", status=408, type="nbproxy_limit"))
             elif self.overdue(now, limits.idle_s):
                 self.transport.close()
+        elif self._half_closed and self._tunnel is None and self._deserted():
+            self._eof_inside_a_request()
         elif self._reading_body and not self._held and self.overdue(now, limits.body_s):
             self._refuse(ClientFault("the request body took too long", status=408, type="nbproxy_limit"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -375,7 +376,16 @@ def test_bytes_behind_an_answer_never_reach_the_next(session: nbproxy.Session, u
         assert [client.ask(b"GET").body for _ in range(4)] == [b"ok"] * 4
 
 
-def test_a_client_that_leaves_frees_upstream(session: nbproxy.Session, upstream: Scripted) -> None:
+@pytest.mark.parametrize(
+    "leave",
+    [
+        Client.reset,
+        pytest.param(Client.close, marks=pytest.mark.skipif(sys.platform != "linux", reason="Linux tells")),
+    ],
+)
+def test_a_client_that_leaves_frees_upstream(
+    session: nbproxy.Session, upstream: Scripted, leave: Callable[[Client], None]
+) -> None:
     asked, freed = threading.Event(), threading.Event()
 
     def handler(talk: Conversation) -> None:
@@ -388,7 +398,7 @@ def test_a_client_that_leaves_frees_upstream(session: nbproxy.Session, upstream:
     client = Client(session.url)
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert asked.wait(TIMEOUT)
-    client.reset()
+    leave(client)
     assert freed.wait(TIMEOUT)
     assert session.frame.error.iloc[-1] == "the client closed the connection"
 
