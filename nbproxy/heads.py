@@ -43,6 +43,7 @@ HOP_BY_HOP = frozenset(
 # A Connection field cannot nominate these away: what they mean is ours to say, or is for the recipient at the end.
 _NOT_NOMINABLE = HOP_BY_HOP | {b"host", b"close", b"content-type", b"content-encoding", b"expect"}
 
+_SCHEMES = frozenset([b"http", b"https"])
 _CODING_FIELD = frozenset([b"transfer-encoding"])
 
 Special = tuple[bytes, int, int, bytes]
@@ -126,19 +127,26 @@ class Head:
 class RequestHead(Head):
     """A request's head. ``target`` is in origin form, or ``*``; raw UTF-8 in it stands as Latin-1.
 
+    :ivar authority: of a target in absolute form, whose scheme stands in ``scheme``.
     :ivar upgrade: the protocols that are asked for; HTTP's own are not offered (RFC 9113 withdrew ``h2c``).
     :ivar plain: whether the answer goes on to the client with nothing of its own about the connection: HTTP/1.1, kept
         alive, with a body if upstream sends one.
     :ivar destination: room for the server: who answers such a request.
+    :ivar before: room for the server: what goes upstream before the target, mostly nothing.
     :ivar outbound: room for the relay: the request as it goes upstream.
     """
 
-    __slots__ = ("authority", "destination", "expects_continue", "method", "outbound", "plain", "target", "upgrade")
+    __slots__ = (
+        "authority", "before", "destination", "expects_continue", "method", "outbound", "plain", "scheme", "target",
+        "upgrade",
+    )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int, block: bytes) -> None:
         super().__init__(minor, block)
         self.method = method.decode("ascii")
-        self.authority: bytes | None = None  # of an absolute-form target
+        self.authority: bytes | None = None
+        self.scheme = b""
+        self.before = ""
         self.target = self._origin_form(target)
         self._check_host()
         self._frame()
@@ -156,8 +164,9 @@ class RequestHead(Head):
         if target == b"*" and self.method == "OPTIONS":
             return "*"
         scheme, found, rest = target.partition(b"://")
-        if not found or scheme.lower() != b"http":
+        if not found or (scheme.lower()) not in _SCHEMES:
             raise ClientFault("the request target must be a path, or an http:// URL of this proxy")
+        self.scheme = scheme
         cut = min((i for i in (rest.find(b"/"), rest.find(b"?")) if i >= 0), default=len(rest))
         self.authority, path = rest[:cut], rest[cut:]
         if b"@" in self.authority or not self.authority or not _AUTHORITY.fullmatch(self.authority):

@@ -78,6 +78,8 @@ def _upstream_target(context: Context, head: RequestHead, target: str | None) ->
 
 def request_line(context: Context, head: RequestHead, target: str | None = None) -> bytes:
     path = _upstream_target(context, head, target)
+    if path != "*":
+        path = head.before + path
     return f"{head.method} {path} HTTP/1.1\r\n".encode("latin-1")
 
 

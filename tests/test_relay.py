@@ -433,6 +433,24 @@ def test_our_own_host_in_absolute_form_is_served(session: nbproxy.Session, upstr
     assert seen[0][0].startswith(b"GET /p?q HTTP/1.1\r\n")
 
 
+@pytest.mark.parametrize("prefix", [b"", b"/es"])
+def test_where_upstream_judges_the_host_it_judges_absolute_forms_too(
+    start: Start, upstream: Scripted, prefix: bytes
+) -> None:
+    """So does a server that is itself a proxy (urllib3's suite), or is asked for a name that is not quite ours."""
+    seen = upstream.answers(OK)
+    session = start(upstream.url + prefix.decode(), host_header="preserve")
+    for place in (b"http://LoCaLhOsT:9", b"https://trusted.example"):
+        with Client(session.url) as client:
+            client.send(b"GET %b/p?q HTTP/1.1\r\nHost: %b\r\n\r\n" % (place, place.rpartition(b"/")[2]))
+            assert client.read().status == 200
+        assert seen.pop()[0].startswith(b"GET %b%b/p?q HTTP/1.1\r\nHost: %b\r\n" % (place, prefix, place.split(b"/")[2]))
+    with Client(session.url) as client:
+        client.send(b"GET http://elsewhere/_nbproxy/status HTTP/1.1\r\nHost: elsewhere\r\n\r\n")
+        assert client.read().status == 421
+    assert not seen
+
+
 def test_slow_heads_and_bodies_are_ended(start: Start, upstream: Scripted) -> None:
     upstream.answers(OK)
     session = start(upstream.url, limits=Limits(head_s=0.2, body_s=0.2, idle_s=0.2))
