@@ -182,7 +182,8 @@ class Relay:
         self.answering = True
         self._draft.respond_as(head)
         if head.status == 101:
-            self._switch(head)
+            asked = self._head.upgrade is not None or head.values(b"upgrade")
+            self._switch(head) if asked else self._switch_to_nothing(head)
             return
         self._out.append(self._begin_answer(head))
 
@@ -231,6 +232,14 @@ class Relay:
         self._out += [b"HTTP/1.1 101 %b\r\n" % head.reason, block, b"\r\n"]
         self.on_flush()
         self._client.tunnel(self)
+
+    def _switch_to_nothing(self, head: ResponseHead) -> None:
+        """A 101 that names no protocol, and was not asked for: an answer without a body, told on as it is. Nothing follows it."""
+        self._out.append(head.status_line + head.forwarded() + b"Connection: close\r\n\r\n")
+        self._response_done = True
+        self._draft.answered()
+        self.on_flush()
+        self._close()
 
     def on_data(self, data: bytes) -> None:
         self._draft.returned(data)

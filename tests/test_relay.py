@@ -281,6 +281,16 @@ def test_a_tunnel_after_101(session: nbproxy.Session, upstream: Scripted) -> Non
         assert client.rest() == b""
 
 
+def test_an_unasked_101_that_names_no_protocol_is_told_on_and_nothing_behind_it(
+    session: nbproxy.Session, upstream: Scripted
+) -> None:
+    upstream.answers(b"HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\nContent-Length: 3\r\n\r\n" + OK)
+    with Client(session.url) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
+        assert client.rest() == b"HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\nConnection: close\r\n\r\n"
+    assert session.frame.status.tolist() == [101]
+
+
 def test_an_unasked_101_is_a_bad_gateway(session: nbproxy.Session, upstream: Scripted) -> None:
     upstream.answers(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
     with Client(session.url) as client:
