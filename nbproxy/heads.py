@@ -129,6 +129,8 @@ class RequestHead(Head):
 
     :ivar authority: of a target in absolute form, whose scheme stands in ``scheme``.
     :ivar upgrade: the protocols that are asked for; HTTP's own are not offered (RFC 9113 withdrew ``h2c``).
+    :ivar last: whether the connection that it goes upstream on serves none after it: the client ends its own, or asked to
+        switch protocols, and servers (node's) then hand the connection to the program for good.
     :ivar plain: whether the answer goes on to the client with nothing of its own about the connection: HTTP/1.1, kept
         alive, with a body if upstream sends one.
     :ivar destination: room for the server: who answers such a request.
@@ -137,8 +139,8 @@ class RequestHead(Head):
     """
 
     __slots__ = (
-        "authority", "before", "destination", "expects_continue", "method", "outbound", "plain", "scheme", "target",
-        "upgrade",
+        "authority", "before", "destination", "expects_continue", "last", "method", "outbound", "plain", "scheme",
+        "target", "upgrade",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int, block: bytes) -> None:
@@ -152,6 +154,7 @@ class RequestHead(Head):
         self._frame()
         self.expects_continue = self.minor == 1 and self.length != 0 and b"100-continue" in self.items(b"expect")
         self.upgrade = self._upgrade() if b"upgrade" in self.options and self.minor == 1 else None
+        self.last = self.upgrade is not None or b"close" in self.options
         self.plain = self.minor == 1 and self.persistent and self.method != "HEAD"
         self.destination: Any = None
         self.outbound: bytes | None = None
@@ -313,7 +316,7 @@ def answer_head(head: ResponseHead, request: RequestHead, *, keep: bool, more: b
     if plain and head.plain_answer is not None:
         return head.plain_answer
     lines, framing = onward(head, request, more=more)
-    field = persistence(request, keep) if framing != "close" or b"close" in head.options else b""
+    field = persistence(request, keep, head.options) if framing != "close" or b"close" in head.options else b""
     made = lines + field + b"\r\n", framing
     if plain:
         head.plain_answer = made
@@ -331,8 +334,11 @@ def restated(
     return head.status_line + block
 
 
-def persistence(request: RequestHead, keep: bool) -> bytes:
-    """The Connection field of an answer, where one is needed: for what is not the version's default."""
-    if request.minor:
-        return b"" if keep else b"Connection: close\r\n"
-    return b"Connection: Keep-Alive\r\n" if keep else b""
+def persistence(request: RequestHead, keep: bool, upstream: frozenset[bytes] = frozenset()) -> bytes:
+    """The Connection field of an answer, where one is needed: for what is not the version's default, or where
+    ``upstream`` said it of its own connection too (programs look for it, as the tests of JavaScript's clients do)."""
+    if not keep:
+        return b"Connection: close\r\n" if request.minor else b""
+    if not request.minor:
+        return b"Connection: Keep-Alive\r\n"
+    return b"Connection: keep-alive\r\n" if b"keep-alive" in upstream else b""

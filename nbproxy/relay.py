@@ -309,8 +309,7 @@ class Relay:
         self.over = True
         connection, self._connection = self._connection, None
         if connection is not None:
-            # One that was asked to switch is not used again: servers (node's) hand it to the program for good.
-            connection.release(sent=self._request_done and self._head.upgrade is None)
+            connection.release(sent=self._request_done and not self._head.last)
         if self.on_finish is not None:
             self.on_finish()
         self._draft.finish(error)

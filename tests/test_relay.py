@@ -461,6 +461,36 @@ def test_where_upstream_judges_the_host_it_judges_absolute_forms_too(
     assert not seen
 
 
+@pytest.mark.parametrize("target", [b"/", b"/books/_search?q=a"])
+def test_what_a_client_says_of_its_connection_is_said_of_the_one_upstream(
+    session: nbproxy.Session, upstream: Scripted, target: bytes
+) -> None:
+    """The tests of both JavaScript clients look for it, at either end."""
+    seen: list[bytes] = []
+
+    def handler(talk: Conversation) -> None:
+        while True:
+            seen.append(talk.head())
+            talk.send(OK.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\n"))
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        for asked, told in ((b"Keep-Alive", b"keep-alive"), (b"keep-alive, X-Hop", b"keep-alive"), (b"close", b"close")):
+            client.send(b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: %b\r\nX-Hop: 1\r\n\r\n" % (target, asked))
+            talk = Conversation(client.socket)
+            lines = talk.head().lower().split(b"\r\n")
+            assert talk.exactly(2) == b"ok"
+            assert b"connection: " + told in lines
+            assert not any(line.startswith(b"keep-alive") for line in lines)
+            assert seen[-1].endswith(b"\r\nConnection: %b\r\n\r\n" % told)
+            assert seen[-1].count(b"onnection:") == 1
+        assert client.rest() == b""
+    accepted = upstream.accepted
+    with Client(session.url) as client:
+        assert client.ask(b"GET").status == 200
+    assert upstream.accepted == accepted + 1  # though upstream did not end the last one
+
+
 def test_slow_heads_and_bodies_are_ended(start: Start, upstream: Scripted) -> None:
     upstream.answers(OK)
     session = start(upstream.url, limits=Limits(head_s=0.2, body_s=0.2, idle_s=0.2))
