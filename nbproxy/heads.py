@@ -204,10 +204,10 @@ class RequestHead(Head):
         asked = [part.strip() for value in self.values(b"upgrade") for part in value.split(b",")]
         return b", ".join(p for p in asked if p and not _HTTP_PROTOCOL.fullmatch(p)) or None
 
-    def offers(self, protocols: list[bytes]) -> bool:
-        """Whether what a 101 (Switching Protocols) names was asked for."""
-        asked = {part.strip().lower() for part in (self.upgrade or b"").split(b",")}
-        return bool(self.upgrade) and asked.issuperset(protocols)
+    def may_become(self, protocols: list[bytes]) -> bool:
+        """Whether a 101 (Switching Protocols) that names these may be told on: some protocol was asked for, and HTTP's
+        own were not offered. That it is another than was asked for is the client's to see."""
+        return self.upgrade is not None and not any(map(_HTTP_PROTOCOL.fullmatch, protocols))
 
 
 class _Unread:

@@ -1,13 +1,14 @@
-"""Whether the other side of a connection has closed it, or only the half on which it sends.
+"""How a connection ends: whether who is on its other side has closed it or half of it, and by a reset.
 
-Both look the same from here: the end of what is read. Who half-closes waits for an answer; for who has closed nobody
-should work on. TCP tells the two apart only once something is sent. But where the other side is on this machine, as a
-notebook's clients mostly are, Linux tells what has become of its socket (sock_diag(7)): an ordinary question to the
-kernel, of some ten microseconds, for which no right is needed.
+Closed and half-closed look the same from here: the end of what is read. Who half-closes waits for an answer; for who
+has closed nobody should work on. TCP tells the two apart only once something is sent. But where the other side is on
+this machine, as a notebook's clients mostly are, Linux tells what has become of its socket (sock_diag(7)): an ordinary
+question to the kernel, of some ten microseconds, for which no right is needed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import socket
@@ -22,6 +23,7 @@ _PORTS = struct.Struct("!HH")  # struct inet_diag_sockid: source, destination; t
 _NO_COOKIE = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
 _INODE_AT, _FIELDS_AT = _HEADER.size + 68, _HEADER.size + 72  # in struct inet_diag_msg, and behind it
 _FIELD = struct.Struct("=HH")  # struct nlattr: length, type
+_RESET = struct.pack("ii", 1, 0)  # struct linger: on, for no time
 _SHUTDOWN, _BOTH = 8, 3  # INET_DIAG_SHUTDOWN; RCV_SHUTDOWN | SEND_SHUTDOWN
 
 
@@ -44,6 +46,12 @@ def has_closed(sock: Socket) -> bool:
         if here[0] == there[0] or ipaddress.ip_address(there[0]).is_loopback:
             return _reads_no_more(_told(_question(sock.family, there, here)))
     return False
+
+
+def reset_on_close(transport: asyncio.Transport) -> None:
+    """Have the system reset the connection when it is closed: without this, ``abort`` too is an orderly end."""
+    with contextlib.suppress(OSError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 def _question(family: int, source: tuple[str, int], destination: tuple[str, int]) -> bytes:

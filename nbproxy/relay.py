@@ -223,7 +223,7 @@ class Relay:
         )
 
     def _switch(self, head: ResponseHead) -> None:
-        if not self._request_done or not self._head.offers(head.items(b"upgrade")):
+        if not self._request_done or not self._head.may_become(head.items(b"upgrade")):
             self.answering = False
             raise UpstreamFault("upstream switched protocols unasked, or before it had the whole request")
         self._tunnel = True
@@ -351,7 +351,7 @@ class Relay:
         self._drop()
         if self._tunnel:
             self._finish(None)
-            self._client.cut()
+            self._client.cut(hard=isinstance(fault, UpstreamFault) and fault.reset)
         elif self.answering:
             self.on_flush()
             self._finish(str(fault))
@@ -380,5 +380,7 @@ class Relay:
     def on_client_gone(self) -> None:
         if self.over:
             return
+        if self._tunnel and self._connection is not None:
+            self._connection.reset()  # an end would have come as one
         self._drop()
         self._finish(None if self._tunnel else "the client closed the connection")

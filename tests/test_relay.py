@@ -454,7 +454,9 @@ def test_where_upstream_judges_the_host_it_judges_absolute_forms_too(
         with Client(session.url) as client:
             client.send(b"GET %b/p?q HTTP/1.1\r\nHost: %b\r\n\r\n" % (place, place.rpartition(b"/")[2]))
             assert client.read().status == 200
-        assert seen.pop()[0].startswith(b"GET %b%b/p?q HTTP/1.1\r\nHost: %b\r\n" % (place, prefix, place.split(b"/")[2]))
+        assert seen.pop()[0].startswith(
+            b"GET %b%b/p?q HTTP/1.1\r\nHost: %b\r\n" % (place, prefix, place.split(b"/")[2])
+        )
     with Client(session.url) as client:
         client.send(b"GET http://elsewhere/_nbproxy/status HTTP/1.1\r\nHost: elsewhere\r\n\r\n")
         assert client.read().status == 421
@@ -475,7 +477,11 @@ def test_what_a_client_says_of_its_connection_is_said_of_the_one_upstream(
 
     upstream.handler = handler
     with Client(session.url) as client:
-        for asked, told in ((b"Keep-Alive", b"keep-alive"), (b"keep-alive, X-Hop", b"keep-alive"), (b"close", b"close")):
+        for asked, told in (
+            (b"Keep-Alive", b"keep-alive"),
+            (b"keep-alive, X-Hop", b"keep-alive"),
+            (b"close", b"close"),
+        ):
             client.send(b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: %b\r\nX-Hop: 1\r\n\r\n" % (target, asked))
             talk = Conversation(client.socket)
             lines = talk.head().lower().split(b"\r\n")
@@ -780,6 +786,42 @@ def test_a_client_may_be_slower_than_upstream_may_be(start: Start, upstream: Scr
         assert client.read(b"PUT").status == 200
 
 
+@pytest.mark.parametrize("first", ["client", "upstream"])
+def test_a_reset_in_a_tunnel_is_a_reset_on_the_other_side(
+    session: nbproxy.Session, upstream: Scripted, first: str
+) -> None:
+    open_, seen = threading.Event(), list[type[BaseException] | bytes]()
+    ended = threading.Event()
+
+    def outcome(sock: socket.socket) -> type[BaseException] | bytes:
+        try:
+            return sock.recv(1)
+        except OSError as error:
+            return type(error)
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.send(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: other-than-asked\r\n\r\n")
+        if first == "upstream":
+            open_.wait(TIMEOUT)
+            talk.reset()
+        else:
+            seen.append(outcome(talk.socket))
+            ended.set()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        assert b"\r\nUpgrade: other-than-asked\r\n" in Conversation(client.socket).head()
+        open_.set()
+        if first == "client":
+            client.reset()
+            assert ended.wait(TIMEOUT)
+        else:
+            seen.append(outcome(client.socket))
+    assert seen == [ConnectionResetError]
+
+
 def test_a_tunnel_may_be_silent(start: Start, upstream: Scripted) -> None:
     came = threading.Event()
 
@@ -874,6 +916,7 @@ def test_a_client_that_ends_before_its_tunnel_is_there_has_gone(session: nbproxy
         assert asked.wait(TIMEOUT)
         client.socket.shutdown(socket.SHUT_WR)
         assert ended.wait(TIMEOUT)
+        assert client.rest() == b""  # an end, not a reset
 
 
 def test_every_interim_answer_is_relayed(session: nbproxy.Session, upstream: Scripted) -> None:
