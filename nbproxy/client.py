@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import struct
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Protocol
@@ -19,6 +17,7 @@ import msgspec
 from .dialects import Dialect, elastic_error
 from .errors import ClientFault, HttpFault
 from .heads import UNREAD, RequestHead
+from .peers import has_closed, reset_on_close
 from .settings import Limits
 from .watch import Watched
 from .wire import End, Memo, RequestReader
@@ -26,7 +25,6 @@ from .wire import End, Memo, RequestReader
 HIGH_WATER = 1 << 18
 _AHEAD = 1 << 16
 _LINGER_S, _LINGER_MOST_S = 1.0, 30.0
-_RESET = struct.pack("ii", 1, 0)
 
 STATUS_TEXT = {
     200: "OK", 202: "Accepted", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
@@ -193,8 +191,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         if self.gone:
             return
         if hard:
-            with contextlib.suppress(OSError):  # without this, abort() is an orderly end to the other side
-                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            reset_on_close(self.transport)
             self.transport.abort()
         else:
             self.transport.close()
@@ -308,15 +305,21 @@ class ClientConnection(Watched, asyncio.Protocol):
             return True
         if self._lingering_until is not None or (self._handler is None and not self._reader.pending):
             return False
-        if self._handler is None or self._asks_to_switch or (self._reading_body and not self._held):
-            return self._eof_inside_a_request()  # who asks for a tunnel and ends it before it is there has gone
+        if self._handler is None or (self._reading_body and not self._held):
+            return self._eof_inside_a_request()
+        if self._asks_to_switch or self._deserted():  # who asks for a tunnel and ends it before it is there has gone
+            return self._eof_inside_a_request(hard=False)
         return True  # it has said all it wants, and waits for the answer
 
-    def _eof_inside_a_request(self) -> bool:
+    def _deserted(self) -> bool:
+        """Whether the client, which sends no more, does not wait for its answer either, as far as can be known."""
+        return has_closed(self.transport.get_extra_info("socket"))
+
+    def _eof_inside_a_request(self, *, hard: bool = True) -> bool:
         if self._handler is not None:
             handler, self._handler = self._handler, None
             handler.on_client_gone()
-        self.cut(hard=True)
+        self.cut(hard=hard)
         return False
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -358,6 +361,8 @@ class ClientConnection(Watched, asyncio.Protocol):
                     self._refuse(ClientFault("the request head took too long", status=408, type="nbproxy_limit"))
             elif self.overdue(now, limits.idle_s):
                 self.transport.close()
+        elif self._half_closed and self._tunnel is None and self._deserted():
+            self._eof_inside_a_request()
         elif self._reading_body and not self._held and self.overdue(now, limits.body_s):
             self._refuse(ClientFault("the request body took too long", status=408, type="nbproxy_limit"))
 

@@ -67,8 +67,12 @@ class ClientFault(HttpFault):
 
 
 class UpstreamFault(HttpFault):
-    """The search engine cannot be reached, or its answer cannot be read."""
+    """The search engine cannot be reached, or its answer cannot be read.
 
+    :ivar reset: it reset the connection.
+    """
+
+    reset = False
     status = 502
     type = "nbproxy_upstream_unreachable"
 

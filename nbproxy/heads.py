@@ -43,6 +43,7 @@ HOP_BY_HOP = frozenset(
 # A Connection field cannot nominate these away: what they mean is ours to say, or is for the recipient at the end.
 _NOT_NOMINABLE = HOP_BY_HOP | {b"host", b"close", b"content-type", b"content-encoding", b"expect"}
 
+_SCHEMES = frozenset([b"http", b"https"])
 _CODING_FIELD = frozenset([b"transfer-encoding"])
 
 Special = tuple[bytes, int, int, bytes]
@@ -126,24 +127,34 @@ class Head:
 class RequestHead(Head):
     """A request's head. ``target`` is in origin form, or ``*``; raw UTF-8 in it stands as Latin-1.
 
+    :ivar authority: of a target in absolute form, whose scheme stands in ``scheme``.
     :ivar upgrade: the protocols that are asked for; HTTP's own are not offered (RFC 9113 withdrew ``h2c``).
+    :ivar last: whether the connection that it goes upstream on serves none after it: the client ends its own, or
+        asked to switch protocols, and servers (node's) then hand the connection to the program for good.
     :ivar plain: whether the answer goes on to the client with nothing of its own about the connection: HTTP/1.1, kept
         alive, with a body if upstream sends one.
     :ivar destination: room for the server: who answers such a request.
+    :ivar before: room for the server: what goes upstream before the target, mostly nothing.
     :ivar outbound: room for the relay: the request as it goes upstream.
     """
 
-    __slots__ = ("authority", "destination", "expects_continue", "method", "outbound", "plain", "target", "upgrade")
+    __slots__ = (
+        "authority", "before", "destination", "expects_continue", "last", "method", "outbound", "plain", "scheme",
+        "target", "upgrade",
+    )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int, block: bytes) -> None:
         super().__init__(minor, block)
         self.method = method.decode("ascii")
-        self.authority: bytes | None = None  # of an absolute-form target
+        self.authority: bytes | None = None
+        self.scheme = b""
+        self.before = ""
         self.target = self._origin_form(target)
         self._check_host()
         self._frame()
         self.expects_continue = self.minor == 1 and self.length != 0 and b"100-continue" in self.items(b"expect")
         self.upgrade = self._upgrade() if b"upgrade" in self.options and self.minor == 1 else None
+        self.last = self.upgrade is not None or b"close" in self.options
         self.plain = self.minor == 1 and self.persistent and self.method != "HEAD"
         self.destination: Any = None
         self.outbound: bytes | None = None
@@ -156,8 +167,9 @@ class RequestHead(Head):
         if target == b"*" and self.method == "OPTIONS":
             return "*"
         scheme, found, rest = target.partition(b"://")
-        if not found or scheme.lower() != b"http":
+        if not found or (scheme.lower()) not in _SCHEMES:
             raise ClientFault("the request target must be a path, or an http:// URL of this proxy")
+        self.scheme = scheme
         cut = min((i for i in (rest.find(b"/"), rest.find(b"?")) if i >= 0), default=len(rest))
         self.authority, path = rest[:cut], rest[cut:]
         if b"@" in self.authority or not self.authority or not _AUTHORITY.fullmatch(self.authority):
@@ -192,10 +204,10 @@ class RequestHead(Head):
         asked = [part.strip() for value in self.values(b"upgrade") for part in value.split(b",")]
         return b", ".join(p for p in asked if p and not _HTTP_PROTOCOL.fullmatch(p)) or None
 
-    def offers(self, protocols: list[bytes]) -> bool:
-        """Whether what a 101 (Switching Protocols) names was asked for."""
-        asked = {part.strip().lower() for part in (self.upgrade or b"").split(b",")}
-        return bool(self.upgrade) and asked.issuperset(protocols)
+    def may_become(self, protocols: list[bytes]) -> bool:
+        """Whether a 101 (Switching Protocols) that names these may be told on: some protocol was asked for, and HTTP's
+        own were not offered. That it is another than was asked for is the client's to see."""
+        return self.upgrade is not None and not any(map(_HTTP_PROTOCOL.fullmatch, protocols))
 
 
 class _Unread:
@@ -304,7 +316,7 @@ def answer_head(head: ResponseHead, request: RequestHead, *, keep: bool, more: b
     if plain and head.plain_answer is not None:
         return head.plain_answer
     lines, framing = onward(head, request, more=more)
-    field = persistence(request, keep) if framing != "close" or b"close" in head.options else b""
+    field = persistence(request, keep, head.options) if framing != "close" or b"close" in head.options else b""
     made = lines + field + b"\r\n", framing
     if plain:
         head.plain_answer = made
@@ -322,8 +334,11 @@ def restated(
     return head.status_line + block
 
 
-def persistence(request: RequestHead, keep: bool) -> bytes:
-    """The Connection field of an answer, where one is needed: for what is not the version's default."""
-    if request.minor:
-        return b"" if keep else b"Connection: close\r\n"
-    return b"Connection: Keep-Alive\r\n" if keep else b""
+def persistence(request: RequestHead, keep: bool, upstream: frozenset[bytes] = frozenset()) -> bytes:
+    """The Connection field of an answer, where one is needed: for what is not the version's default, or where
+    ``upstream`` said it of its own connection too (programs look for it, as the tests of JavaScript's clients do)."""
+    if not keep:
+        return b"Connection: close\r\n" if request.minor else b""
+    if not request.minor:
+        return b"Connection: Keep-Alive\r\n"
+    return b"Connection: keep-alive\r\n" if b"keep-alive" in upstream else b""

@@ -16,11 +16,15 @@ _CODING = frozenset([b"transfer-encoding"])
 _PARAM = re.compile(r"x-nbproxy(?:=(.*))?", re.I | re.S)
 _NONE: frozenset[bytes] = frozenset()
 _EXPECT = frozenset([b"expect"])
+_LASTING = (b"close", b"keep-alive")
 _FRAMED: dict[Framing, frozenset[bytes]] = {"none": _NONE, "length": _LENGTH, "chunked": _CODING, "close": _NONE}
 
 
-def request_block(context: Context, head: RequestHead, *, drop: frozenset[bytes] = frozenset()) -> bytes:
-    """A request's field lines as they go upstream, framing included as the client framed it."""
+def request_block(
+    context: Context, head: RequestHead, *, drop: frozenset[bytes] = frozenset(), pooled: bool = False
+) -> bytes:
+    """A request's field lines as they go upstream, framing included as the client framed it. ``pooled``: the connection
+    may serve another request whatever the client does with its own."""
     place = context.pool.origin
     host = place.authority.encode()
     if context.host_header == "preserve":
@@ -39,9 +43,19 @@ def request_block(context: Context, head: RequestHead, *, drop: frozenset[bytes]
         block = b"Host: %b\r\n" % host + block
     if place.fields:
         block = _with_fields(block, place.fields)
-    if b"trailers" in head.items(b"te"):
-        block += b"TE: trailers\r\nConnection: TE\r\n"
-    return block
+    return block + _of_this_hop(head, pooled)
+
+
+def _of_this_hop(head: RequestHead, pooled: bool) -> bytes:
+    """Our own fields for the hop to upstream (RFC 9110 §7.6.1): of the connection, what the client said of its own."""
+    options = [] if head.upgrade is not None else [name for name in _LASTING if name in head.options][:1]
+    if pooled and options == [b"close"]:
+        options = []
+    trailers = b"trailers" in head.items(b"te")
+    if trailers:
+        options.append(b"TE")
+    fields = b"TE: trailers\r\n" if trailers else b""
+    return fields + (b"Connection: %b\r\n" % b", ".join(options) if options else b"")
 
 
 def _with_fields(block: bytes, fields: Any) -> bytes:
@@ -78,6 +92,8 @@ def _upstream_target(context: Context, head: RequestHead, target: str | None) ->
 
 def request_line(context: Context, head: RequestHead, target: str | None = None) -> bytes:
     path = _upstream_target(context, head, target)
+    if path != "*":
+        path = head.before + path
     return f"{head.method} {path} HTTP/1.1\r\n".encode("latin-1")
 
 

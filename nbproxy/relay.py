@@ -184,7 +184,8 @@ class Relay:
         self.answering = True
         self._draft.respond_as(head)
         if head.status == 101:
-            self._switch(head)
+            asked = self._head.upgrade is not None or head.values(b"upgrade")
+            self._switch(head) if asked else self._switch_to_nothing(head)
             return
         self._out.append(self._begin_answer(head))
 
@@ -224,7 +225,7 @@ class Relay:
         )
 
     def _switch(self, head: ResponseHead) -> None:
-        if not self._request_done or not self._head.offers(head.items(b"upgrade")):
+        if not self._request_done or not self._head.may_become(head.items(b"upgrade")):
             self.answering = False
             raise UpstreamFault("upstream switched protocols unasked, or before it had the whole request")
         self._tunnel = True
@@ -233,6 +234,14 @@ class Relay:
         self._out += [b"HTTP/1.1 101 %b\r\n" % head.reason, block, b"\r\n"]
         self.on_flush()
         self._client.tunnel(self)
+
+    def _switch_to_nothing(self, head: ResponseHead) -> None:
+        """A 101 that names no protocol, and was not asked for: an answer without a body, and nothing follows it."""
+        self._out.append(head.status_line + head.forwarded() + b"Connection: close\r\n\r\n")
+        self._response_done = True
+        self._draft.answered()
+        self.on_flush()
+        self._close()
 
     def on_data(self, data: bytes) -> None:
         self._draft.returned(data)
@@ -302,8 +311,7 @@ class Relay:
         self.over = True
         connection, self._connection = self._connection, None
         if connection is not None:
-            # One that was asked to switch is not used again: servers (node's) hand it to the program for good.
-            connection.release(sent=self._request_done and self._head.upgrade is None)
+            connection.release(sent=self._request_done and not self._head.last)
         if self.on_finish is not None:
             self.on_finish()
         self._draft.finish(error)
@@ -358,7 +366,7 @@ class Relay:
         self._drop()
         if self._tunnel:
             self._finish(None)
-            self._client.cut()
+            self._client.cut(hard=isinstance(fault, UpstreamFault) and fault.reset)
         elif self.answering:
             self.on_flush()
             self._finish(str(fault))
@@ -387,5 +395,7 @@ class Relay:
     def on_client_gone(self) -> None:
         if self.over:
             return
+        if self._tunnel and self._connection is not None:
+            self._connection.reset()  # an end would have come as one
         self._drop()
         self._finish(None if self._tunnel else "the client closed the connection")

@@ -188,7 +188,7 @@ class SearchExchange:
 
     def _upstream_bytes(self, request: Request) -> bytes:
         """The widened request. Asked for as gzip only if the client takes gzip, as what comes goes on to it."""
-        block = request_block(self._context, self._head, drop=_REQUEST_DROP)
+        block = request_block(self._context, self._head, drop=_REQUEST_DROP, pooled=True)
         block += b"Accept-Encoding: %b\r\n" % (b"gzip" if self._takes_gzip else b"identity")
         if request.body or self._head.framing != "none":
             block += b"Content-Length: %d\r\n" % len(request.body)
@@ -274,7 +274,7 @@ class SearchExchange:
         self._over = True
         keep = self._head.persistent and (b"close" not in head.options or self._client.ahead)
         lines = _restated(head, len(body), coding) if changed else restated(head, len(body))
-        self._client.write(lines + persistence(self._head, keep) + b"\r\n" + body)
+        self._client.write(lines + persistence(self._head, keep, head.options) + b"\r\n" + body)
         self._draft.respond(head.status, lines.partition(b"\r\n")[2])
         if body:
             self._draft.returned(body)

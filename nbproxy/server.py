@@ -133,13 +133,22 @@ class Server:
         return found
 
     def _destination(self, head: RequestHead) -> Callable[[ClientConnection, RequestHead], None]:
-        if head.authority is not None and head.authority.lower() not in self._own_hosts:
-            raise ClientFault("this proxy speaks to its own upstream only", status=421)
+        if head.authority is not None and not self._is_ours(head.scheme, head.authority):
+            self._pass_place_on(head.authority, head)
         if routes.is_own(head.target):
             return self._own
         self._warn_of_sniffing(head)
         dialect = self._dialect_of(head.method, head.target)
         return self._pass if dialect is None else partial(self._search, dialect)
+
+    def _is_ours(self, scheme: bytes, authority: bytes) -> bool:
+        return authority.lower() in self._own_hosts and scheme.lower() == b"http"
+
+    def _pass_place_on(self, authority: bytes, head: RequestHead) -> None:
+        """A target in absolute form that is not ours: upstream judges it if it judges the Host field too."""
+        if self.context.host_header != "preserve" or routes.is_own(head.target):
+            raise ClientFault("this proxy speaks to its own upstream only", status=421)
+        head.before = (head.scheme + b"://" + authority).decode("latin-1")
 
     def _warn_of_sniffing(self, head: RequestHead) -> None:
         """Once a session: a client is about to leave us in silence."""

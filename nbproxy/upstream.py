@@ -15,6 +15,7 @@ from .dialing import Dialer
 from .errors import UpstreamFault, UpstreamTimeout
 from .heads import ResponseHead
 from .origin import Origin
+from .peers import reset_on_close
 from .settings import Timeouts
 from .trust import ended_properly, explain
 from .watch import Watched
@@ -128,6 +129,11 @@ class Connection(Watched, asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
+    def reset(self) -> None:
+        """Drop the connection so that upstream sees a reset, not an end."""
+        reset_on_close(self.transport)
+        self.abort()
+
     def finish_tunnel(self) -> None:
         """The client has ended its side of a tunnel."""
         if not self.open:
@@ -224,7 +230,9 @@ class Connection(Watched, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
         self._pool.forget(self)
-        self._fail(UpstreamFault(f"upstream closed the connection{f': {explain(exc)}' if exc else ''}"))
+        fault = UpstreamFault(f"upstream closed the connection{f': {explain(exc)}' if exc else ''}")
+        fault.reset = isinstance(exc, ConnectionResetError)
+        self._fail(fault)
 
     def _fail(self, fault: UpstreamFault) -> None:
         user, self.user = self.user, None

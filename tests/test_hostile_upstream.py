@@ -195,7 +195,7 @@ CLEAR = {
     ),
     "fields of one hop": (
         answer(b"Connection: X-A, keep-alive", b"Keep-Alive: timeout=5", b"X-A: 1", b"Upgrade: h2c", _EMPTY),
-        answer(_EMPTY),
+        answer(_EMPTY, b"Connection: keep-alive"),
     ),
     "a trailer nominated by Connection": (
         answer(b"Connection: X-A", CHUNKED, body=b"0\r\nX-A: 1\r\nX-B: 2\r\n\r\n"),

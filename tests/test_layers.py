@@ -20,8 +20,8 @@ LEVELS: dict[int, str] = {
     2: "dialects rerankers redact ubi plots drafts frames orderings measures tables runs stats cards",
     3: "pipeline batches streams marks unbuilt segments memory finishing newest intake recorder systems compare "
     "evaluate interleaving",
-    4: "background trust origin dialing pages listing copies upstream recording replay datasets engine lanes scoring "
-    "mergers options exchange_card report report_page report_sections convert",
+    4: "background trust origin dialing peers pages listing copies upstream recording replay datasets engine lanes "
+    "scoring mergers options exchange_card report report_page report_sections convert",
     5: "context client outbound relay fetching answering search_rows searches shadows models named live_settings "
     "overview routes server ports views panel live remote remote_settings retriever "
     "probing keyboard screen live_view",

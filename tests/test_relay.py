@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -280,6 +281,16 @@ def test_a_tunnel_after_101(session: nbproxy.Session, upstream: Scripted) -> Non
         assert client.rest() == b""
 
 
+def test_an_unasked_101_that_names_no_protocol_is_told_on_and_nothing_behind_it(
+    session: nbproxy.Session, upstream: Scripted
+) -> None:
+    upstream.answers(b"HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\nContent-Length: 3\r\n\r\n" + OK)
+    with Client(session.url) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
+        assert client.rest() == b"HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\nConnection: close\r\n\r\n"
+    assert session.frame.status.tolist() == [101]
+
+
 def test_an_unasked_101_is_a_bad_gateway(session: nbproxy.Session, upstream: Scripted) -> None:
     upstream.answers(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
     with Client(session.url) as client:
@@ -375,7 +386,16 @@ def test_bytes_behind_an_answer_never_reach_the_next(session: nbproxy.Session, u
         assert [client.ask(b"GET").body for _ in range(4)] == [b"ok"] * 4
 
 
-def test_a_client_that_leaves_frees_upstream(session: nbproxy.Session, upstream: Scripted) -> None:
+@pytest.mark.parametrize(
+    "leave",
+    [
+        Client.reset,
+        pytest.param(Client.close, marks=pytest.mark.skipif(sys.platform != "linux", reason="Linux tells")),
+    ],
+)
+def test_a_client_that_leaves_frees_upstream(
+    session: nbproxy.Session, upstream: Scripted, leave: Callable[[Client], None]
+) -> None:
     asked, freed = threading.Event(), threading.Event()
 
     def handler(talk: Conversation) -> None:
@@ -388,7 +408,7 @@ def test_a_client_that_leaves_frees_upstream(session: nbproxy.Session, upstream:
     client = Client(session.url)
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert asked.wait(TIMEOUT)
-    client.reset()
+    leave(client)
     assert freed.wait(TIMEOUT)
     assert session.frame.error.iloc[-1] == "the client closed the connection"
 
@@ -421,6 +441,60 @@ def test_our_own_host_in_absolute_form_is_served(session: nbproxy.Session, upstr
         client.send(b"GET http://%b/p?q HTTP/1.1\r\nHost: %b\r\n\r\n" % (client.authority, client.authority))
         assert client.read().status == 200
     assert seen[0][0].startswith(b"GET /p?q HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("prefix", [b"", b"/es"])
+def test_where_upstream_judges_the_host_it_judges_absolute_forms_too(
+    start: Start, upstream: Scripted, prefix: bytes
+) -> None:
+    """So does a server that is itself a proxy (urllib3's suite), or is asked for a name that is not quite ours."""
+    seen = upstream.answers(OK)
+    session = start(upstream.url + prefix.decode(), host_header="preserve")
+    for place in (b"http://LoCaLhOsT:9", b"https://trusted.example"):
+        with Client(session.url) as client:
+            client.send(b"GET %b/p?q HTTP/1.1\r\nHost: %b\r\n\r\n" % (place, place.rpartition(b"/")[2]))
+            assert client.read().status == 200
+        assert seen.pop()[0].startswith(
+            b"GET %b%b/p?q HTTP/1.1\r\nHost: %b\r\n" % (place, prefix, place.split(b"/")[2])
+        )
+    with Client(session.url) as client:
+        client.send(b"GET http://elsewhere/_nbproxy/status HTTP/1.1\r\nHost: elsewhere\r\n\r\n")
+        assert client.read().status == 421
+    assert not seen
+
+
+@pytest.mark.parametrize("target", [b"/", b"/books/_search?q=a"])
+def test_what_a_client_says_of_its_connection_is_said_of_the_one_upstream(
+    session: nbproxy.Session, upstream: Scripted, target: bytes
+) -> None:
+    """The tests of both JavaScript clients look for it, at either end."""
+    seen: list[bytes] = []
+
+    def handler(talk: Conversation) -> None:
+        while True:
+            seen.append(talk.head())
+            talk.send(OK.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\n"))
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        for asked, told in (
+            (b"Keep-Alive", b"keep-alive"),
+            (b"keep-alive, X-Hop", b"keep-alive"),
+            (b"close", b"close"),
+        ):
+            client.send(b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: %b\r\nX-Hop: 1\r\n\r\n" % (target, asked))
+            talk = Conversation(client.socket)
+            lines = talk.head().lower().split(b"\r\n")
+            assert talk.exactly(2) == b"ok"
+            assert b"connection: " + told in lines
+            assert not any(line.startswith(b"keep-alive") for line in lines)
+            assert seen[-1].endswith(b"\r\nConnection: %b\r\n\r\n" % told)
+            assert seen[-1].count(b"onnection:") == 1
+        assert client.rest() == b""
+    accepted = upstream.accepted
+    with Client(session.url) as client:
+        assert client.ask(b"GET").status == 200
+    assert upstream.accepted == accepted + 1  # though upstream did not end the last one
 
 
 def test_slow_heads_and_bodies_are_ended(start: Start, upstream: Scripted) -> None:
@@ -712,6 +786,42 @@ def test_a_client_may_be_slower_than_upstream_may_be(start: Start, upstream: Scr
         assert client.read(b"PUT").status == 200
 
 
+@pytest.mark.parametrize("first", ["client", "upstream"])
+def test_a_reset_in_a_tunnel_is_a_reset_on_the_other_side(
+    session: nbproxy.Session, upstream: Scripted, first: str
+) -> None:
+    open_, seen = threading.Event(), list[type[BaseException] | bytes]()
+    ended = threading.Event()
+
+    def outcome(sock: socket.socket) -> type[BaseException] | bytes:
+        try:
+            return sock.recv(1)
+        except OSError as error:
+            return type(error)
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.send(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: other-than-asked\r\n\r\n")
+        if first == "upstream":
+            open_.wait(TIMEOUT)
+            talk.reset()
+        else:
+            seen.append(outcome(talk.socket))
+            ended.set()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        assert b"\r\nUpgrade: other-than-asked\r\n" in Conversation(client.socket).head()
+        open_.set()
+        if first == "client":
+            client.reset()
+            assert ended.wait(TIMEOUT)
+        else:
+            seen.append(outcome(client.socket))
+    assert seen == [ConnectionResetError]
+
+
 def test_a_tunnel_may_be_silent(start: Start, upstream: Scripted) -> None:
     came = threading.Event()
 
@@ -827,6 +937,7 @@ def test_a_client_that_ends_before_its_tunnel_is_there_has_gone(session: nbproxy
         assert asked.wait(TIMEOUT)
         client.socket.shutdown(socket.SHUT_WR)
         assert ended.wait(TIMEOUT)
+        assert client.rest() == b""  # an end, not a reset
 
 
 def test_every_interim_answer_is_relayed(session: nbproxy.Session, upstream: Scripted) -> None:
