@@ -16,11 +16,14 @@ from .messages import Headers
 
 Framing = Literal["none", "length", "chunked", "close"]
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # Possessive quantifiers: a head that does not match fails in linear time.
-_FIELD_LINES = rb"((?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
-REQUEST = re.compile(rb"(" + _TOKEN + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([0-9])\r\n" + _FIELD_LINES)
-RESPONSE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n" + _FIELD_LINES)
+FIELD_LINES = rb"((?:" + TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
+REQUEST = re.compile(rb"(" + TOKEN + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([0-9])\r\n" + FIELD_LINES)
+# A request's first line, and what may become one: who speaks another protocol, or HTTP/0.9, is told at once.
+REQUEST_LINE = re.compile(TOKEN + rb"++ [\x21-\x7e\x80-\xff]++ HTTP/1\.[0-9]")
+REQUEST_LINE_SO_FAR = re.compile(rb"(?:" + TOKEN + rb"++(?: [\x21-\x7e\x80-\xff]*+(?: [HTP/0-9.]{0,8}\r?)?)?)?")
+RESPONSE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n" + FIELD_LINES)
 _SPECIAL = re.compile(
     rb"\n(host|connection|content-length|transfer-encoding|te|expect|upgrade|http2-settings|keep-alive"
     rb"|proxy-connection|proxy-authenticate|proxy-authorization|authorization|accept-encoding|content-encoding"
@@ -29,7 +32,7 @@ _SPECIAL = re.compile(
 )
 # With the blanks around it; a match begins where they do, so that many of them are not tried from each anew.
 _FOLD = re.compile(rb"(?<![ \t])[ \t]*+(?:\r\n[ \t]++)++")
-_LOOSE_COLON = re.compile(rb"(?m)^(" + _TOKEN + rb"++)[ \t]+:")
+_LOOSE_COLON = re.compile(rb"(?m)^(" + TOKEN + rb"++)[ \t]+:")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _AUTHORITY = re.compile(  # RFC 3986 §3.2 without user information; an empty one is a Host's right
     rb"(?:(?:\[[0-9A-Fa-f:.]++\]|(?:[A-Za-z0-9.\-_~!$&'()*+,;=]|%[0-9A-Fa-f]{2})++)(?::[0-9]{0,5})?)?"
@@ -121,7 +124,7 @@ class Head:
         out.append(block[at:])
         kept = b"".join(out) if at else block
         named = self.options - _NOT_NOMINABLE
-        return _without(kept, named) if named else kept
+        return without(kept, named) if named else kept
 
 
 class RequestHead(Head):
@@ -272,7 +275,8 @@ def _one_length(values: list[bytes]) -> int:
     return int(length)
 
 
-def _without(block: bytes, names: frozenset[bytes]) -> bytes:
+def without(block: bytes, names: frozenset[bytes]) -> bytes:
+    """Field lines without those of ``names`` (in lower case)."""
     lines = block.split(b"\r\n")
     return b"\r\n".join(line for line in lines if line.partition(b":")[0].lower() not in names)
 

@@ -2,8 +2,10 @@
 
 Laws of this layer:
 
-1. Where a body ends is httptools' to say, fed with the body only, behind a head of our own making: so no odd field
-   of the real head (Upgrade, a HEAD response's Content-Length) can mislead it, and bytes after a message are known.
+1. Where a body ends is said by its framing alone, never by another field of its head, and bytes after a message are
+   known. A client's chunks are httptools' to read, fed with the body only, behind a head of our own making: as
+   strictly as the strictest server behind us. An answer's are read by the RFC's grammar (``chunks``): engines write
+   what httptools refuses.
 2. A message that could be read in two ways is refused (a request with 400, a response with 502). What we forward
    is framed anew, so nobody behind us can read it otherwise than we did.
 3. Readers are pulled: ``receive`` takes bytes, ``next`` gives one event, and nothing is read ahead of the message
@@ -17,21 +19,19 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypeVar
 
 import httptools
 
+from . import chunks
+from .chunks import NO_TRAILER
 from .errors import ClientFault, UpstreamFault, limit_fault
-from .heads import HOP_BY_HOP, REQUEST, RESPONSE, Head, RequestHead, ResponseHead, repaired
+from .heads import REQUEST, REQUEST_LINE, REQUEST_LINE_SO_FAR, RESPONSE, Head, RequestHead, ResponseHead, repaired
 from .settings import Limits
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-# What RFC 9110 §6.5.1 keeps out of trailers: framing, routing, authentication, request modifiers, content's form.
-_NO_TRAILER = HOP_BY_HOP | frozenset(
-    b"host content-encoding content-type content-range authorization proxy-authorization www-authenticate cookie "
-    b"set-cookie trailer expect max-forwards range if-match if-none-match if-modified-since if-unmodified-since "
-    b"if-range http2-settings x-nbproxy x-nbproxy-model".split()
-)
 _BLANK_LINES = re.compile(rb"(?:\r\n)*+")
 _MOST_BLANK = 128  # bytes of blank lines before a request
 _CHUNK_EXTRAS = 256  # bytes beside its data that a chunk may have on the average, beyond what a head may have
@@ -73,7 +73,7 @@ class Counted:
         self._left = length
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes | None]:
-        """As :meth:`Chunked.feed`."""
+        """As :meth:`nbproxy.chunks.Chunked.feed`."""
         self._left -= len(data)
         if self._left > 0:
             return [data], None
@@ -84,16 +84,15 @@ class Counted:
 
 
 class Chunked:
-    """Finds the end of a chunked body, by httptools.
+    """Finds the end of a client's chunked body, by httptools.
 
     :param limits: of its trailer section; chunk extensions are bounded by them too.
     :param nominated: fields that the Connection field names: they are of one hop in trailers too.
-    :param padded: blanks may stand behind a chunk's size, as many engines write them. It is framed anew.
     """
 
     __slots__ = ("_done", "_extras", "_inside", "_limits", "_nominated", "_parser", "_pieces", "_tail", "_trailers")
 
-    def __init__(self, limits: Limits, nominated: frozenset[bytes] = frozenset(), *, padded: bool = False) -> None:
+    def __init__(self, limits: Limits, nominated: frozenset[bytes] = frozenset()) -> None:
         self._limits, self._nominated = limits, nominated
         self._pieces: list[bytes] = []
         self._trailers: list[tuple[bytes, bytes]] = []
@@ -101,16 +100,11 @@ class Chunked:
         self._inside = False  # behind a chunk's line: in its data, or behind the last one's
         self._extras = 0  # bytes that were neither data nor the usual few around them
         self._parser = httptools.HttpRequestParser(self)
-        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=padded)
         self._parser.feed_data(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
         self._trailers.clear()  # our own head's field came by the same callback
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes | None]:
-        """The content in ``data``, and the bytes behind the body's end (None: it has not ended).
-
-        :raises ValueError: the chunks are malformed.
-        :raises ClientFault: the trailer section is over a limit.
-        """
+        """As :meth:`nbproxy.chunks.Chunked.feed`."""
         self._pieces = []
         rest = self._feed(data)
         used = len(data) - len(rest or b"")
@@ -127,7 +121,7 @@ class Chunked:
 
     def trailers(self) -> bytes:
         """The trailer section's lines, without fields that may not stand there (RFC 9110 §6.5.1)."""
-        gone = _NO_TRAILER | self._nominated
+        gone = NO_TRAILER | self._nominated
         return b"".join(b"%s: %s\r\n" % pair for pair in self._trailers if pair[0].lower() not in gone)
 
     def _feed(self, data: bytes) -> bytes | None:
@@ -174,13 +168,13 @@ class _Reader:
     """What both readers share: the bytes in hand, and the body being read."""
 
     __slots__ = ("_body", "_data", "_partial", "_queue", "_scanned", "_state")
-    _padded = False
+    _chunked: Callable[[Limits, frozenset[bytes]], Chunked | chunks.Chunked]
 
     def __init__(self) -> None:
         self._data = b""
         self._partial: bytearray | None = None  # an unfinished head: grows in place
         self._scanned = 0
-        self._body: Counted | Chunked | None = None
+        self._body: Counted | Chunked | chunks.Chunked | None = None
         self._queue: list[bytes | End] = []
         self._state: Literal["head", "framed", "close", "end"] = "head"
 
@@ -221,9 +215,7 @@ class _Reader:
         elif head.framing == "close":
             self._state = "close"
         else:
-            self._body = (
-                Chunked(limits, head.options, padded=self._padded) if head.length is None else Counted(head.length)
-            )
+            self._body = self._chunked(limits, head.options) if head.length is None else Counted(head.length)
             self._state = "framed"
 
     def _next_of_body(self) -> bytes | End | None:
@@ -253,6 +245,7 @@ class RequestReader(_Reader):
     """
 
     __slots__ = ("_blank", "_limits", "_memo", "asks_head")
+    _chunked = Chunked
 
     def __init__(self, limits: Limits, memo: Memo[RequestHead] | None = None) -> None:
         super().__init__()
@@ -323,12 +316,21 @@ class RequestReader(_Reader):
         self.asks_head = self._partial.startswith(b"HEAD ")
         if _BARE_LF.search(self._partial, max(0, searched - 1)):
             raise ClientFault("lines must end in CRLF")
+        self._check_line(self._partial, searched)
         limit = self._limits.target_bytes
         if limit is not None and b"\r\n" not in self._partial and len(self._partial) > limit + 64:
             raise limit_fault(414, f"the request target is over {limit} bytes")
         limit = self._limits.head_bytes
         if limit is not None and len(self._partial) > limit:
             raise limit_fault(431, f"the request head is over {limit} bytes")
+
+    @staticmethod
+    def _check_line(head: bytearray, searched: int) -> None:
+        end = head.find(b"\r\n")
+        if 0 <= end < searched - 1:
+            return  # it was looked at before
+        if not (REQUEST_LINE_SO_FAR.fullmatch(head) if end < 0 else REQUEST_LINE.fullmatch(head, 0, end)):
+            raise ClientFault("malformed request line")
 
     def _check_size(self, raw: bytes) -> None:
         limits = self._limits
@@ -364,7 +366,7 @@ class ResponseReader(_Reader):
     """Upstream's bytes as responses. ``expect`` says which request the next one answers."""
 
     __slots__ = ("_heads", "_limits", "_memo", "_memos", "_method")
-    _padded = True
+    _chunked = staticmethod(partial(chunks.Chunked, padded=True))  # many engines write blanks behind a chunk's size
 
     def __init__(self, limits: Limits = _ANSWERS, memos: Memos | None = None) -> None:
         super().__init__()

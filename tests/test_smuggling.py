@@ -86,6 +86,26 @@ def test_what_could_be_read_in_two_ways_is_refused(session: nbproxy.Session, ups
     assert seen == []
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET /x\r\n",
+        b"GET /x\r\nHost: a\r\n",
+        b"PRI * HTTP/2.0\r\n",
+        b"\x16\x03\x01\x02\x00",
+        b"SSH-2.0-x_1\r\n",
+        b"\x00",
+    ],
+)
+def test_another_protocol_is_told_before_its_head_is_whole(
+    session: nbproxy.Session, upstream: Scripted, raw: bytes
+) -> None:
+    """It would never be: none of them has the empty line that ends a head."""
+    with Client(session.url) as client:
+        client.send(raw)
+        assert client.rest().startswith(b"HTTP/1.1 400 ")
+
+
 def up(line: bytes = b"GET /x HTTP/1.1", *fields: bytes, host: bytes = b"Host: a\r\n", body: bytes = b"") -> bytes:
     """What upstream should see."""
     return get(*fields, line=line, host=host, body=body)
