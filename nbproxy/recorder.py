@@ -115,7 +115,7 @@ class Recorder:
         self._count = count or (lambda _: None)
         self._settled = 0  # bytes in sealed files
         self._all = self._rows, self._hits, self._events = self._tables(roll_bytes)
-        self._bench = Bench()
+        self._bench, self._heavy = Bench(), Bench(most=1)
         self._intake = Intake(builds=redact is None, build=self._build)
         self._newest = Newest(RING)
         self._lock = threading.Lock()
@@ -332,9 +332,10 @@ class Recorder:
             if isinstance(kept, Unbuilt):
                 self._store(self._rows, [kept])
             else:
-                message = self._bench.filled(kept) if isinstance(kept, Hollow) else kept
+                heavy = isinstance(kept, Hollow)
+                message = self._heavy.filled(kept) if heavy else kept
                 self._attempt(self._rows, partial(self._rows.write_serialized, message.data))
-                self._bench.give(message)
+                (self._heavy if heavy else self._bench).give(message)
         self._roll_or_seal(self._rows)
 
     def _write_rows(self, items: Sequence[Row | Late | threading.Event]) -> None:
