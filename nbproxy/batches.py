@@ -29,6 +29,8 @@ FRAME_SCHEMA = schema(FRAME_COLUMNS)
 HITS_SCHEMA = schema(HITS_COLUMNS)
 EVENT_SCHEMA = schema(EVENT_COLUMNS)
 
+_LEAST_ZEROS = 2**24 - 1
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 _MORE = attrgetter("more")
 _RENAMED = {"request_headers": "request_head", "response_headers": "response_head"}
 Failures = (
@@ -96,11 +98,10 @@ def hollow_batch(drafts: Sequence[Draft]) -> Hollow:
     return Hollow(plain_batch(drafts, answers=column), [body for body in bodies if body])
 
 
-def plain_batch(drafts: Sequence[Draft], started: Any = None, answers: Any = None) -> Any:
+def plain_batch(drafts: Sequence[Draft], answers: Any = None) -> Any:
     """A record batch of one row per draft, in the order given. By columns from what the drafts refer to, without an
     object for each row; what only some exchanges have is null.
 
-    :param started: when, as of :func:`~nbproxy.drafts.start_times`; None: to be found out.
     :param answers: the column of the answers' bodies; None: to be made.
     """
     n = len(drafts)
@@ -110,7 +111,7 @@ def plain_batch(drafts: Sequence[Draft], started: Any = None, answers: Any = Non
         for name in ("t0", "sent_at", "answered_at", "ended_at")
     )
     columns = {
-        **_identities(drafts, start_times(drafts) if started is None else started.copy()),
+        **_identities(drafts),
         "client": [draft.client for draft in drafts],
         "method": [head.method for head in heads],
         "target": _mapped(redact_target, [head.target for head in heads]),
@@ -133,8 +134,9 @@ def plain_batch(drafts: Sequence[Draft], started: Any = None, answers: Any = Non
     return _batch({name: columns.get(name, nothing) for name in FRAME_COLUMNS}, FRAME_COLUMNS, FRAME_SCHEMA)
 
 
-def _identities(drafts: Sequence[Draft], started: Any) -> dict[str, Any]:
+def _identities(drafts: Sequence[Draft]) -> dict[str, Any]:
     """The ids that they have already, or new ones."""
+    started = start_times(drafts)
     ids = new_exchange_ids(started)
     for place in [place for place, draft in enumerate(drafts) if draft.identity is not None]:
         started[place] = drafts[place].started
@@ -266,18 +268,16 @@ def _clicked(click: Click) -> dict[str, Any]:
 
 def _batch(values: Mapping[str, Sequence[Any]], columns: Mapping[str, Column], of: Any) -> Any:
     arrays = [
-        _bodies_array(values[name]) if column is BODY and _any_body(values[name]) else _array(values[name], column)
+        _bodies_array(values[name]) if column is BODY else _array(values[name], column)
         for name, column in columns.items()
     ]
     return pa.record_batch(arrays, schema=of)
 
 
-def _any_body(values: Sequence[Any]) -> bool:
-    return not isinstance(values, pa.Array) and any(values)
-
-
 def _bodies_array(values: Sequence[bytes | memoryview | None]) -> Any:
     """An array of ``BODY``, copied once."""
+    if isinstance(values, pa.Array) or not any(values):
+        return _array(values, BODY)
     return _array_of_bodies(values, pa.py_buffer(b"".join(filter(None, values))))
 
 
@@ -297,10 +297,6 @@ def _most_zeros(size: int) -> Any:
 
 def _zeros(size: int) -> Any:
     return _most_zeros(1 << max(size - 1, _LEAST_ZEROS).bit_length()).slice(0, size)
-
-
-_LEAST_ZEROS = 2**24 - 1
-_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 def _array(values: Sequence[Any], column: Column) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from .errors import limit_fault
-from .heads import FIELD_LINES, HOP_BY_HOP, TOKEN, without
+from .heads import BARE_LF, FIELD_LINES, HOP_BY_HOP, TOKEN, without
 from .settings import Limits
 
 _QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
@@ -22,7 +22,6 @@ _LINE = re.compile(_SIZE + rb"\r\n")
 _PADDED_LINE = re.compile(_SIZE + rb"[ \t]*+\r\n")
 _USUAL_LINE = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
 _TRAILERS = re.compile(FIELD_LINES)
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 # What RFC 9110 §6.5.1 keeps out of trailers: framing, routing, authentication, request modifiers, content's form.
 NO_TRAILER = HOP_BY_HOP | frozenset(
@@ -141,7 +140,7 @@ class Chunked:
         return data[end:]
 
     def _check_trailers(self, section: bytes, new: int) -> None:
-        if _BARE_LF.search(section, new):
+        if BARE_LF.search(section, new):
             raise ValueError("lines must end in CRLF")
         most, fields = self._limits.head_bytes, self._limits.head_fields
         if most is not None and len(section) > most:

@@ -19,9 +19,10 @@ Framing = Literal["none", "length", "chunked", "close"]
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # Possessive quantifiers: a head that does not match fails in linear time.
 FIELD_LINES = rb"((?:" + TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
-REQUEST = re.compile(rb"(" + TOKEN + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([0-9])\r\n" + FIELD_LINES)
+_REQUEST_LINE = rb"(" + TOKEN + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([0-9])"
+REQUEST = re.compile(_REQUEST_LINE + rb"\r\n" + FIELD_LINES)
 # A request's first line, and what may become one: who speaks another protocol, or HTTP/0.9, is told at once.
-REQUEST_LINE = re.compile(TOKEN + rb"++ [\x21-\x7e\x80-\xff]++ HTTP/1\.[0-9]")
+REQUEST_LINE = re.compile(_REQUEST_LINE)
 REQUEST_LINE_SO_FAR = re.compile(rb"(?:" + TOKEN + rb"++(?: [\x21-\x7e\x80-\xff]*+(?: [HTP/0-9.]{0,8}\r?)?)?)?")
 RESPONSE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n" + FIELD_LINES)
 _SPECIAL = re.compile(
@@ -30,6 +31,7 @@ _SPECIAL = re.compile(
     rb"|x-nbproxy|x-nbproxy-model|etag|content-md5|digest|content-digest|repr-digest|last-modified|accept-ranges"
     rb"):([^\r]*)"
 )
+BARE_LF = re.compile(rb"(?<!\r)\n")
 # With the blanks around it; a match begins where they do, so that many of them are not tried from each anew.
 _FOLD = re.compile(rb"(?<![ \t])[ \t]*+(?:\r\n[ \t]++)++")
 _LOOSE_COLON = re.compile(rb"(?m)^(" + TOKEN + rb"++)[ \t]+:")
@@ -170,7 +172,7 @@ class RequestHead(Head):
         if target == b"*" and self.method == "OPTIONS":
             return "*"
         scheme, found, rest = target.partition(b"://")
-        if not found or (scheme.lower()) not in _SCHEMES:
+        if not found or scheme.lower() not in _SCHEMES:
             raise ClientFault("the request target must be a path, or an http:// URL of this proxy")
         self.scheme = scheme
         cut = min((i for i in (rest.find(b"/"), rest.find(b"?")) if i >= 0), default=len(rest))

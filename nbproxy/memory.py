@@ -35,10 +35,11 @@ class MemoryLog:
 
     def batches(self) -> list[Any]:
         """As record batches, which they stay."""
-        found = [item.batch() if isinstance(item, Unbuilt) else item for item in self._batches]
-        self._batches = deque(found)
-        self.bytes = sum(batch.nbytes for batch in found)
-        return found
+        for place, item in enumerate(self._batches):
+            if isinstance(item, Unbuilt):
+                self._batches[place] = batch = item.batch()
+                self.bytes += batch.nbytes - item.nbytes
+        return list(self._batches)
 
     def append(self, batch: Any) -> None:
         """Add a batch, and make room for it."""

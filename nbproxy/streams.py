@@ -141,11 +141,10 @@ class Bench:
     def filled(self, hollow: Hollow) -> Message:
         """The same for a batch without its bodies, which are put in: that is the only time that they are copied."""
         message = self.serialize(hollow.batch)
-        address, size = _place(message, hollow)
-        room = memoryview(message.memory)[address : address + size]
+        room, end = memoryview(message.memory), _place(message, hollow)
         for body in hollow.bodies:
-            room[: len(body)] = body
-            room = room[len(body) :]
+            begin, end = end, end + len(body)
+            room[begin:end] = body
         return message
 
     def give(self, message: Message) -> None:
@@ -176,11 +175,10 @@ def prelude(of: Any) -> Message:
     return Message(memory, memoryview(memory))
 
 
-def _place(message: Message, hollow: Hollow) -> tuple[int, int]:
-    """Where in the message's memory the bodies are, as Arrow reads it, and their size."""
+def _place(message: Message, hollow: Hollow) -> int:
+    """Where in the message's memory the bodies begin, as Arrow reads it."""
     written = hollow._replace(batch=pa.ipc.read_record_batch(pa.py_buffer(message.data), hollow.batch.schema))
-    data = written.room.buffers()[2]
-    return data.address - pa.py_buffer(message.memory).address, data.size
+    return int(written.room.buffers()[2].address - pa.py_buffer(message.memory).address)
 
 
 def _whole(size: int) -> int:

@@ -60,16 +60,16 @@ class Unbuilt:
         """The record batch, made anew."""
         with _identifying:
             identify(self._drafts, self._started)
-        return plain_batch(self._drafts, self._started)
+        return plain_batch(self._drafts)
 
     def strip(self) -> None:
         """Let go of the bodies."""
         for draft in self._drafts:
-            draft.sent_body, draft.got_body = _hollow(draft.sent_body), _hollow(draft.got_body)
+            draft.sent_body, draft.got_body = _emptied(draft.sent_body), _emptied(draft.got_body)
         self.nbytes = ROW_BYTES * self.num_rows
 
 
-def _hollow(body: Body | None) -> Body | None:
+def _emptied(body: Body | None) -> Body | None:
     return None if body is None else Body(body.limit, body.size)
 
 

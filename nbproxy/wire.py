@@ -28,10 +28,19 @@ import httptools
 from . import chunks
 from .chunks import NO_TRAILER
 from .errors import ClientFault, UpstreamFault, limit_fault
-from .heads import REQUEST, REQUEST_LINE, REQUEST_LINE_SO_FAR, RESPONSE, Head, RequestHead, ResponseHead, repaired
+from .heads import (
+    BARE_LF,
+    REQUEST,
+    REQUEST_LINE,
+    REQUEST_LINE_SO_FAR,
+    RESPONSE,
+    Head,
+    RequestHead,
+    ResponseHead,
+    repaired,
+)
 from .settings import Limits
 
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 _BLANK_LINES = re.compile(rb"(?:\r\n)*+")
 _MOST_BLANK = 128  # bytes of blank lines before a request
 _CHUNK_EXTRAS = 256  # bytes beside its data that a chunk may have on the average, beyond what a head may have
@@ -314,7 +323,7 @@ class RequestReader(_Reader):
         if self._partial is None:
             return
         self.asks_head = self._partial.startswith(b"HEAD ")
-        if _BARE_LF.search(self._partial, max(0, searched - 1)):
+        if BARE_LF.search(self._partial, max(0, searched - 1)):
             raise ClientFault("lines must end in CRLF")
         self._check_line(self._partial, searched)
         limit = self._limits.target_bytes
@@ -419,7 +428,7 @@ class ResponseReader(_Reader):
         if limit is not None and size > limit:
             raise UpstreamFault(f"upstream sent more than {limit} bytes of heads")
         if raw is None:
-            if self._partial is not None and _BARE_LF.search(self._partial, max(0, searched - 1)):
+            if self._partial is not None and BARE_LF.search(self._partial, max(0, searched - 1)):
                 raise UpstreamFault("upstream sent a malformed head")
             return None
         self._heads = size

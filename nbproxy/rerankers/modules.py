@@ -23,9 +23,8 @@ _LEAN = {
     "RobertaForSequenceClassification": "roberta",
     "XLMRobertaForSequenceClassification": "roberta",
 }
-_HIDDEN = (
-    -1e30
-)  # what padding adds to attention; the least float32 is infinite in bfloat16, and infinity may end in NaN
+# What padding adds to attention; the least float32 is infinite in bfloat16, and infinity may end in NaN.
+_HIDDEN = -1e30
 _WHOLE = 32  # bfloat16 numbers in a register; OpenVINO 2026.4 may give NaN for heads that are narrower
 _CLOSE = 1e-4  # two orders of float sums, relative to the largest logit
 
