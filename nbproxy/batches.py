@@ -7,7 +7,6 @@ drafts come as they are, and their heads and targets are redacted here.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -29,8 +28,6 @@ FRAME_SCHEMA = schema(FRAME_COLUMNS)
 HITS_SCHEMA = schema(HITS_COLUMNS)
 EVENT_SCHEMA = schema(EVENT_COLUMNS)
 
-_LEAST_ZEROS = 2**24 - 1
-_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 _MORE = attrgetter("more")
 _RENAMED = {"request_headers": "request_head", "response_headers": "response_head"}
 Failures = (
@@ -80,22 +77,31 @@ def rows_batch(rows: Sequence[Row]) -> Any:
 
 
 class Hollow(NamedTuple):
-    """A record batch without the answers' bodies: as many zeros stand in their place. Who writes it puts them in."""
+    """A record batch in which the answers' bodies are empty. Who writes it puts them in."""
 
     batch: Any
-    bodies: Sequence[bytes | memoryview]
+    bodies: Sequence[bytes | memoryview | None]
 
     @property
-    def room(self) -> Any:
-        """The column that is to be filled."""
-        return self.batch.column("response_body")
+    def offsets(self) -> Any:
+        """Where each begins, and the last ends, if they lie one after the other."""
+        return _offsets(self.bodies)
+
+
+def buffers_before(name: str) -> int:
+    """How many buffers of a batch of the frame's columns stand before this column's."""
+    before = pa.RecordBatch.from_pylist([], FRAME_SCHEMA).columns[: FRAME_SCHEMA.get_field_index(name)]
+    return sum(len(column.buffers()) for column in before)
+
+
+ANSWERS_BUFFER = buffers_before("response_body") + 2  # behind which of them are there, and their offsets
 
 
 def hollow_batch(drafts: Sequence[Draft]) -> Hollow:
     """:func:`plain_batch`, but for the answers' bodies, which are not copied."""
-    bodies: list[bytes | memoryview | None] = _bodies_of([draft.got_body or NOTHING for draft in drafts])
-    column = _array_of_bodies(bodies, _zeros(sum([len(body or b"") for body in bodies])))
-    return Hollow(plain_batch(drafts, answers=column), [body for body in bodies if body])
+    bodies = _bodies_of([draft.got_body or NOTHING for draft in drafts])
+    empty = pa.array([body and b"" for body in bodies], BODY.arrow)
+    return Hollow(plain_batch(drafts, answers=empty), bodies)
 
 
 def plain_batch(drafts: Sequence[Draft], answers: Any = None) -> Any:
@@ -158,7 +164,7 @@ def _bodies(which: str, total: str, bodies: Sequence[Body], made: Any = None) ->
 
 
 def _bodies_of(bodies: Sequence[Body]) -> list[bytes | memoryview | None]:
-    return [body.first or None if body.others is None and body.size <= body.limit else body.bytes() for body in bodies]
+    return [body.first or None if body.others is None and body.size <= body.limit else body.kept() for body in bodies]
 
 
 def _models(drafts: Sequence[Draft]) -> dict[str, Any]:
@@ -278,25 +284,15 @@ def _bodies_array(values: Sequence[bytes | memoryview | None]) -> Any:
     """An array of ``BODY``, copied once."""
     if isinstance(values, pa.Array) or not any(values):
         return _array(values, BODY)
-    return _array_of_bodies(values, pa.py_buffer(b"".join(filter(None, values))))
-
-
-def _array_of_bodies(values: Sequence[bytes | memoryview | None], data: Any) -> Any:
-    """An array of ``BODY`` for ``values``, which lie one after the other in ``data``."""
-    lengths = np.fromiter([len(value or b"") for value in values], dtype=np.int64, count=len(values))
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
     known = pa.array([value is not None for value in values]).buffers()[1]
-    return pa.Array.from_buffers(BODY.arrow, len(values), [known, pa.py_buffer(offsets), data])
+    data = pa.py_buffer(b"".join(filter(None, values)))
+    return pa.Array.from_buffers(BODY.arrow, len(values), [known, pa.py_buffer(_offsets(values)), data])
 
 
-@lru_cache(maxsize=1)
-def _most_zeros(size: int) -> Any:
-    """Memory that nobody has written to: to read it costs next to nothing."""
-    return pa.py_buffer(mmap.mmap(-1, size, **_PRIVATE))
-
-
-def _zeros(size: int) -> Any:
-    return _most_zeros(1 << max(size - 1, _LEAST_ZEROS).bit_length()).slice(0, size)
+def _offsets(values: Sequence[bytes | memoryview | None]) -> Any:
+    """Where each begins, and the last ends, if they lie one after the other."""
+    lengths = np.fromiter([len(value or b"") for value in values], dtype=np.int64, count=len(values))
+    return np.concatenate([[0], np.cumsum(lengths)])
 
 
 def _array(values: Sequence[Any], column: Column) -> Any:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import ConfigError
+from .landing import BLOCK
 from .patient import Finding, Patient, State
 from .ports import bound
 from .recorder import default_directory
-from .streams import BLOCK, StreamFile
+from .streams import StreamFile
 from .views import plain, size
 
 LEAST, ROOMY = 2**30, 10 * 2**30  # a recording's default limit is 10 GiB
@@ -131,10 +132,10 @@ def _speed(path: Path) -> tuple[float, bool]:
     memory.write(bytes(range(256)) * (len(memory) // 256))
     file = StreamFile(path)
     try:
-        file.append(memoryview(memory)[:BLOCK])
+        file.append([memoryview(memory)[:BLOCK]])
         begun = time.monotonic()
         for _ in range(4):
-            file.append(memoryview(memory))
+            file.append([memoryview(memory)])
         return 4 * len(memory) / 1e6 / max(time.monotonic() - begun, 1e-9), file.direct
     finally:
         file.close()

@@ -14,8 +14,10 @@ import numpy as np
 from .dialects import Dialect
 from .exchange import Exchange, Route, id_texts, new_exchange_ids
 from .heads import RequestHead, ResponseHead
+from .landing import Landing
 from .ranking import Ranking
 from .settings import Settings
+from .wire import LARGE
 
 KEPT_OF_A_BODY = 65_536
 WHOLE = math.inf
@@ -38,11 +40,21 @@ class Body(msgspec.Struct, gc=False, eq=False):
             self.others.append(data)
         self.size += len(data)
 
-    def bytes(self) -> bytes | None:
-        """Its first ``limit`` bytes; None for an empty body."""
+    def kept(self) -> bytes | memoryview | None:
+        """Its first ``limit`` bytes, not copied where they are in one piece; None for an empty body."""
         kept = self.first if self.others is None else b"".join([self.first, *self.others])
-        kept = kept[: int(self.limit)] if self.truncated else kept
-        return (kept if isinstance(kept, bytes) else kept.tobytes()) or None
+        return (memoryview(kept)[: int(self.limit)] if self.truncated else kept) or None
+
+    def bytes(self) -> bytes | None:
+        """The same as bytes."""
+        kept = self.kept()
+        return kept.tobytes() if isinstance(kept, memoryview) else kept
+
+    def settle(self, landing: Landing) -> None:
+        """Lay what is kept of it beside other large bodies, and let go of where it came."""
+        kept = int(min(self.size, self.limit))
+        if kept >= LARGE and (body := landing.adopt([self.first, *(self.others or ())], kept)) is not None:
+            self.first, self.others = body, None
 
     @property
     def truncated(self) -> bool:

@@ -23,6 +23,8 @@ class Fetched:
 class Fetch:
     """The user of a connection that gathers an answer, up to ``limit`` bytes."""
 
+    borrows = False
+
     def __init__(self, limit: int | None) -> None:
         self.result: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
         self._limit = limit

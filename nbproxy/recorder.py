@@ -24,7 +24,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import platformdirs
@@ -50,7 +50,7 @@ from .intake import HEAVY_BYTES, Built, Intake, Item, Late
 from .newest import Newest
 from .ranking import Ranking
 from .segments import EVENTS, HITS, ROLL_BYTES, ROWS, Kind, Log, Table, segments, shrink, size_of
-from .streams import Bench, Message
+from .streams import Bench, Message, runs
 from .unbuilt import Unbuilt
 from .warn import warn
 
@@ -61,12 +61,20 @@ ROLLED_SHARE = 4  # … until what waits to be is a fourth of the limit
 MEMORY_BYTES = 256 * 2**20  # of each table where there is no directory
 SPILL_BYTES = 64 * 2**20  # of each table while the disk refuses
 LIMIT_BYTES = 10 * 2**30
+FEW = 4  # places where a slice's bodies are, that they are written from
 
 _SESSION = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class BodiesRemoved(NbproxyError):
     """An event, not a failure: the recording reached its limit, so the oldest bodies (or texts) went."""
+
+
+class Scattered(NamedTuple):
+    """A batch whose bodies lie in many places."""
+
+    hollow: Hollow
+    runs: Sequence[memoryview]
 
 
 class RecordingStopped(NbproxyError):
@@ -115,7 +123,7 @@ class Recorder:
         self._count = count or (lambda _: None)
         self._settled = 0  # bytes in sealed files
         self._all = self._rows, self._hits, self._events = self._tables(roll_bytes)
-        self._bench, self._heavy = Bench(), Bench(most=1)
+        self._bench = Bench()
         self._intake = Intake(builds=redact is None, build=self._build)
         self._newest = Newest(RING)
         self._lock = threading.Lock()
@@ -147,14 +155,14 @@ class Recorder:
         if not self._intake.offer(Late(carrier)):
             self._unfit += 1
 
-    def _build(self, drafts: list[Draft], weight: int) -> Unbuilt | Hollow | Message:
+    def _build(self, drafts: list[Draft], weight: int) -> Unbuilt | Scattered | Message:
         """What is kept of plain drafts. They are serialised here, on the loop, where nobody else wants the interpreter;
-        large bodies are left to the thread."""
-        kept: Unbuilt | Hollow | Message
+        large bodies that must be copied are left to the thread."""
+        kept: Unbuilt | Scattered | Message
         if self._rows.log is None:
             kept = listed = Unbuilt(drafts)
         elif weight >= HEAVY_BYTES:
-            kept = hollow = hollow_batch(drafts)
+            kept = self._filled(hollow := hollow_batch(drafts))
             listed = hollow.batch
         else:
             listed = plain_batch(drafts)
@@ -163,6 +171,12 @@ class Recorder:
         self.exchanges += len(drafts)
         self._newest.add_batch(listed)
         return kept
+
+    def _filled(self, hollow: Hollow) -> Scattered | Message:
+        together = runs([body for body in hollow.bodies if body])
+        if not together:
+            return self._bench.serialize(hollow.batch)  # its weight is requests'
+        return Scattered(hollow, together) if len(together) > FEW else self._bench.filled(hollow, together)
 
     # --- what others call
 
@@ -332,10 +346,9 @@ class Recorder:
             if isinstance(kept, Unbuilt):
                 self._store(self._rows, [kept])
             else:
-                heavy = isinstance(kept, Hollow)
-                message = self._heavy.filled(kept) if heavy else kept
-                self._attempt(self._rows, partial(self._rows.write_serialized, message.data))
-                (self._heavy if heavy else self._bench).give(message)
+                message = self._bench.filled(*kept) if isinstance(kept, Scattered) else kept
+                self._attempt(self._rows, partial(self._rows.write_serialized, message.pieces))
+                self._bench.give(message)
         self._roll_or_seal(self._rows)
 
     def _write_rows(self, items: Sequence[Row | Late | threading.Event]) -> None:

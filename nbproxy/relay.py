@@ -32,6 +32,7 @@ class Relay:
     :ivar on_finish: called when it has ended, before it is recorded.
     """
 
+    borrows = True
     on_finish: Callable[[], None] | None = None
     answering = False  # whether any of the answer has gone to the client
     over = False
@@ -249,6 +250,7 @@ class Relay:
 
     def on_end(self, trailers: bytes) -> None:
         self._draft.answered()
+        self._draft.response.settle(self._context.pool.landing)
         if self._framing == "chunked":
             self._out.append(last_chunk(trailers))
         self._response_done = True

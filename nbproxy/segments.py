@@ -22,7 +22,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -317,14 +317,14 @@ class Log:
         :raises OSError: nothing of it is kept.
         """
         self._looked = 0.0
-        with self._bench.serialized(batch) as data:
-            self.append_serialized(data)
+        with self._bench.serialized(batch) as pieces:
+            self.append_serialized(pieces)
 
-    def append_serialized(self, data: Any) -> None:
+    def append_serialized(self, pieces: Sequence[memoryview]) -> None:
         """The same for a batch that is a message already."""
         if self._removed():
             self._start()
-        self._write(data)
+        self._write(pieces)
         self._batches += 1
 
     def _removed(self) -> bool:
@@ -385,17 +385,17 @@ class Log:
         self._file = StreamFile(fresh.stream)
         self._open, self._batches, self._seal_at = fresh, 0, self._roll
         try:
-            self._write(prelude(schema(self.kind.columns)).data)
+            self._write(prelude(schema(self.kind.columns)).pieces)
         except OSError:
             self.close()
             self._open = None
             fresh.stream.unlink(missing_ok=True)
             raise
 
-    def _write(self, data: memoryview) -> None:
+    def _write(self, pieces: Sequence[memoryview]) -> None:
         assert self._open is not None
         assert self._file is not None
-        self._file.append(data)
+        self._file.append(pieces)
         self._open = self._open._replace(size=self._file.size)
 
 
@@ -424,14 +424,14 @@ class Table:
             self.memory.append(batch)
             raise
 
-    def write_serialized(self, data: Any) -> None:
+    def write_serialized(self, pieces: Sequence[memoryview]) -> None:
         """:meth:`write` for a batch that is bytes already; there is a log."""
         assert self.log is not None
         try:
             self.retry()
-            self.log.append_serialized(data)
+            self.log.append_serialized(pieces)
         except OSError:
-            self.memory.append(pa.ipc.read_record_batch(bytes(data), schema(self.kind.columns)))  # a copy to keep
+            self.memory.append(pa.ipc.read_record_batch(b"".join(pieces), schema(self.kind.columns)))  # a copy to keep
             raise
 
     def retry(self) -> None:

@@ -15,9 +15,10 @@ _KEPT = 2048
 _PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 _SPANS = ("upstream", "rerank", "total")
 _KIND = attrgetter("route", "status", "reason")
-_SPANS_OF = attrgetter(*(f"{span}_ms" for span in _SPANS))
+_TIMES = attrgetter("sent_at", "answered_at", "rerank_ms", "t0", "ended_at")
 
 Row = Draft | Exchange
+Times = tuple[float | None, float | None, float | None, float | None, float | None]  # as noted: taken apart when asked
 
 
 class Stats:
@@ -25,14 +26,15 @@ class Stats:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, int | None, str | None]] = Counter()
-        self._times: deque[tuple[float | None, float | None, float | None]] = deque(maxlen=_KEPT)
+        self._times: deque[Times] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()
 
     def count(self, rows: Sequence[Row]) -> None:
         """Exchanges that have ended. Those of our own routes are not timed: a model may load for minutes."""
         with self._lock:
             self._counts.update(map(_KIND, rows))
-            self._times.extend(map(_SPANS_OF, [row for row in rows[-_KEPT:] if row.route != "own"]))
+            timed = [row for row in rows[-_KEPT:] if row.route != "own"]
+            self._times.extend([_TIMES(row) if isinstance(row, Draft) else _times(row) for row in timed])
 
     def counts(self) -> dict[str, dict[str, int]]:
         """By route, by status and by reason (``null``-reasoned ones are not listed under reason)."""
@@ -45,11 +47,26 @@ class Stats:
 
     def latency_ms(self) -> dict[str, dict[str, float | None]]:
         """Percentiles (nearest rank), None where nothing was measured."""
-        columns = zip(*list(self._times), strict=True) if self._times else ((), (), ())
+        columns = zip(*map(_spans, list(self._times)), strict=True) if self._times else ((), (), ())
         return {
             span: percentiles(sorted(t for t in times if t is not None))
             for span, times in zip(_SPANS, columns, strict=True)
         }
+
+
+def _times(row: Exchange) -> Times:
+    upstream, total = (None if ms is None else ms / 1e3 for ms in (row.upstream_ms, row.total_ms))
+    return 0.0, upstream, row.rerank_ms, 0.0, total
+
+
+def _spans(times: Times) -> tuple[float | None, float | None, float | None]:
+    """Milliseconds, in the order of ``_SPANS``."""
+    sent, answered, rerank, t0, ended = times
+    return _ms(sent, answered), rerank, _ms(t0, ended)
+
+
+def _ms(begin: float | None, end: float | None) -> float | None:
+    return None if begin is None or end is None else (end - begin) * 1e3
 
 
 def percentiles(times: list[float]) -> dict[str, Any]:

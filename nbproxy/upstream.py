@@ -14,18 +14,25 @@ from typing import Any, Protocol
 from .dialing import Dialer
 from .errors import UpstreamFault, UpstreamTimeout
 from .heads import ResponseHead
+from .landing import Landing
 from .origin import Origin
 from .peers import reset_on_close
 from .settings import Timeouts
 from .trust import ended_properly, explain
 from .watch import Watched
-from .wire import End, Memo, Memos, ResponseReader
+from .wire import LARGE, End, Memo, Memos, ResponseReader
 
 HIGH_WATER = 1 << 18
+HEAD_BYTES = 1 << 12  # of a large answer, to look for its head in
 
 
 class User(Protocol):
-    """Who has a connection in use. The pool's callbacks, all on the loop's thread."""
+    """Who has a connection in use. The pool's callbacks, all on the loop's thread.
+
+    :ivar borrows: whether it records a large body as it came (:mod:`landing`).
+    """
+
+    borrows: bool
 
     def on_interim(self, head: ResponseHead) -> None: ...
     def on_head(self, head: ResponseHead) -> None: ...
@@ -53,11 +60,11 @@ class User(Protocol):
         ...
 
 
-class Connection(Watched, asyncio.Protocol):
+class Connection(Watched, asyncio.BufferedProtocol):
     """One connection to upstream."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self._pool, self._landing = pool, pool.landing
         self._reader = ResponseReader(memos=pool.memos)
         self.user: User | None = None
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
@@ -158,31 +165,43 @@ class Connection(Watched, asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._landing.room
+
+    def buffer_updated(self, size: int) -> None:
         user = self.user
         if user is None:
             self.abort()  # nobody asked: what comes must not be taken for the next answer
             return
         self.quiet_since = None
         if self._tunnel:
-            user.on_tunnel(data)
+            user.on_tunnel(self._landing.copied(size))
             return
         if self.ended:
             self._reusable = False  # it says more than was asked: never to be taken for the next answer
             return
         self.answered = self.awaited = True
+        small = size < LARGE
+        data = self._landing.copied(size if small else HEAD_BYTES)
         try:
-            if (whole := self._reader.whole(data)) is not None:
-                head, body = whole
+            if (whole := self._reader.whole(data, size)) is not None:
+                head, start = whole
                 self.ended, self.awaited, self._reusable = True, False, head.persistent
-                user.on_whole(head, body)
+                user.on_whole(head, self._body(data, start, size))
                 return
-            self._reader.receive(data)
+            self._reader.receive(data if small else self._landing.copied(size))
             self._pump()
         except UpstreamFault as fault:
             self._fail(fault)
         if self.user is not None:
             self.user.on_flush()
+
+    def _body(self, data: bytes, start: int, size: int) -> bytes | memoryview:
+        if size < LARGE:
+            return data[start:]
+        if self.user is not None and self.user.borrows:
+            return self._landing.lend(start, size - start)
+        return self._landing.copied(size)[start:]
 
     def _pump(self) -> None:
         while (user := self.user) is not None and not self.ended:
@@ -268,6 +287,7 @@ class Pool:
         self._keep, self._idle_s = keep, idle_s
         self._closed = False
         self.memos: Memos = defaultdict(Memo)
+        self.landing = Landing()
 
     def take(self, *, once: bool = False) -> Connection | None:
         """An idle connection, the one used last first; None where a new one must be opened. ``once``: for a request

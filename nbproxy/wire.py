@@ -390,9 +390,9 @@ class ResponseReader(_Reader):
         if method != self._method:
             self._method, self._memo = method, self._memos["HEAD" if method == "HEAD" else ""]
 
-    def whole(self, data: bytes) -> tuple[ResponseHead, bytes | memoryview] | None:
-        """The response that ``data`` is, head and body, if it is one, whole and final, of a body whose length is known.
-        A large body is a view into ``data``: to copy it costs more than all else.
+    def whole(self, data: bytes, size: int) -> tuple[ResponseHead, int] | None:
+        """The head of the response that ``size`` bytes are, which begin with ``data``, and where its body begins: if
+        they are one, whole and final, of a body whose length is known.
 
         :raises UpstreamFault: its head cannot be read.
         """
@@ -403,10 +403,10 @@ class ResponseReader(_Reader):
             return None
         raw = data[:end]
         head = self._memo.get(raw) or self._parsed(raw)
-        if head.length != len(data) - end or head.status < 200:
+        if head.length != size - end or head.status < 200:
             return None
         self._state = "end"
-        return head, data[end:] if len(data) < LARGE else memoryview(data)[end:]
+        return head, end
 
     def next(self) -> ResponseHead | bytes | End | None:
         """The next event; None: more bytes are needed.

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from nbproxy.drafts import Draft
 from nbproxy.exchange import Exchange
+from nbproxy.heads import RequestHead
 from nbproxy.ranking import Hit, Ranking
+from nbproxy.settings import Settings
 
 T0 = 1_700_000_000_000_000  # epoch µs
 
@@ -21,6 +24,18 @@ def ranking(*scores: float | None, role: Any = "served", model: str | None = "m"
     n = len(scores)
     hits = tuple(Hit("docs", f"d{i}", i + 1, 10.0 - i, f"text {i}", **fields) for i in range(n))
     return Ranking(role, model, "f", hits, scores, tuple(range(1, n + 1)), (True,) * n)
+
+
+def draft(n: int, body: bytes = b"answer", model: Any = None) -> Draft:
+    """The ``n``-th plain exchange, ended: as the loop hands it over."""
+    head = RequestHead(b"GET", b"/%d?api_key=secret" % n, 1, b"Host: a\r\nAuthorization: Basic eA==\r\n")
+    one = Draft(lambda _: None, "127.0.0.1:1", head, Settings(model=model), "pass", float(n))
+    one.respond(200, b"Content-Length: 6\r\n")
+    one.received(b"asked")
+    one.returned(body)
+    one.answered()
+    one.finish()
+    return one
 
 
 class Told(list[tuple[str, str | None, BaseException]]):

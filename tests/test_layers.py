@@ -16,7 +16,7 @@ PACKAGE = Path(nbproxy.__file__).parent
 # Level → modules, as ARCHITECTURE.md draws them.
 LEVELS: dict[int, str] = {
     0: "_version errors messages places ranking settings warn watch merging tracebacks",
-    1: "collection_formats heads chunks wire content exchange controls clicks interleave",
+    1: "collection_formats heads chunks wire landing content exchange controls clicks interleave",
     2: "dialects rerankers redact ubi plots drafts frames orderings measures tables runs stats cards",
     3: "pipeline batches streams marks unbuilt segments memory finishing newest intake recorder systems compare "
     "evaluate interleaving",

@@ -14,7 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbproxy import streams
-from nbproxy.streams import BLOCK, Bench, StreamFile, prelude
+from nbproxy.batches import hollow_batch, plain_batch
+from nbproxy.drafts import Body
+from nbproxy.landing import BLOCK, Landing
+from nbproxy.streams import Bench, StreamFile, prelude, runs
+
+from .recordings import draft
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.large_string()), ("body", pa.large_binary())])
 
@@ -26,11 +31,11 @@ def batch(texts: list[str]) -> Any:
 
 @given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=20), max_size=4))
 def test_any_reader_reads_them(rows: list[list[str]]) -> None:
-    bench, stream = Bench(), bytes(prelude(SCHEMA).data)
+    bench, stream = Bench(), b"".join(prelude(SCHEMA).pieces)
     for texts in rows:
-        with bench.serialized(batch(texts)) as data:
-            assert len(data) % BLOCK == 0
-            stream += data
+        with bench.serialized(batch(texts)) as pieces:
+            assert not any(len(piece) % BLOCK for piece in pieces)
+            stream += b"".join(pieces)
     assert pa.ipc.open_stream(stream).read_all().equals(pa.Table.from_batches([batch(r) for r in rows], SCHEMA))
 
 
@@ -51,8 +56,8 @@ def blocks(n: int, value: bytes = b"x") -> memoryview:
 
 def test_a_file_is_new_and_its_owners_only(tmp_path: Path) -> None:
     file = StreamFile(tmp_path / "a")
-    file.append(blocks(2))
-    file.append(blocks(1, b"y"))
+    file.append([blocks(2)])
+    file.append([blocks(1, b"y")])
     assert (tmp_path / "a").read_bytes() == b"x" * 2 * BLOCK + b"y" * BLOCK
     assert file.size == 3 * BLOCK
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
@@ -68,7 +73,8 @@ def test_a_file_is_new_and_its_owners_only(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="a system without direct writes")
 @pytest.mark.parametrize("refused", ["open", "write"])
 def test_file_systems_without_direct_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
-    really, asked = getattr(os, refused), []
+    owner: Any = streams.os if refused == "open" else streams
+    really, asked = getattr(owner, {"open": "open", "write": "_write"}[refused]), []
 
     def refuse(*args: Any) -> Any:
         asked.append(args)
@@ -80,8 +86,8 @@ def test_file_systems_without_direct_writes(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setattr(streams.os, "open", refuse)
     file = StreamFile(tmp_path / "a")
     if refused == "write":
-        monkeypatch.setattr(streams.os, "write", refuse)
-    file.append(blocks(1))
+        monkeypatch.setattr(streams, "_write", refuse)
+    file.append([blocks(1)])
     assert not file.direct
     assert len(asked) == 2
     assert (tmp_path / "a").stat().st_size == BLOCK
@@ -91,25 +97,75 @@ def test_file_systems_without_direct_writes(tmp_path: Path, monkeypatch: pytest.
 def test_a_slow_disk_is_written_to_behind_the_page_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = StreamFile(tmp_path / "a")
     monkeypatch.setattr(streams, "_SLOW_S", -1e9)
-    file.append(blocks(1))
+    file.append([blocks(1)])
     assert not file.direct
-    file.append(blocks(1))
+    file.append([blocks(1)])
     assert (tmp_path / "a").stat().st_size == 2 * BLOCK
     file.close()
 
 
 def test_a_part_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = StreamFile(tmp_path / "a")
-    file.append(blocks(1))
-    really = os.write
+    file.append([blocks(1)])
+    really = streams._write
 
-    def half(fd: int, data: memoryview) -> int:
-        if len(data) == BLOCK:
+    def half(fd: int, pieces: list[memoryview]) -> int:
+        if len(pieces[0]) == BLOCK:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return really(fd, data[:BLOCK])
+        return really(fd, [pieces[0][:BLOCK]])
 
-    monkeypatch.setattr(streams.os, "write", half)
+    monkeypatch.setattr(streams, "_write", half)
     with pytest.raises(OSError, match="No space"):
-        file.append(blocks(2))
+        file.append([blocks(2)])
     assert (tmp_path / "a").stat().st_size == file.size == BLOCK
     file.close()
+
+
+Bodies = st.lists(
+    st.tuples(st.sampled_from(["lent", "adopted", "bytes", "none", "gap"]), st.integers(1, 20_000)), max_size=30
+)
+
+
+@given(Bodies)
+def test_bodies_are_written_from_where_they_are(bodies: list[tuple[str, int]]) -> None:
+    place, drafts = Landing(), []
+    for number, (how, size) in enumerate(bodies):
+        body = (b"%d," % number * size)[:size]
+        one = draft(number, b"")
+        if how in ("lent", "gap"):
+            place.room[: size + 200] = b"h" * 200 + body
+            one.got_body = Body(1e9, size, place.lend(200, size))
+        elif how == "adopted":
+            one.got_body = Body(1e9, size, body)
+            one.got_body.settle(place)
+        elif how == "bytes":
+            one.got_body = Body(1e9, size, body)
+        if how != "gap":
+            drafts.append(one.identified())
+    if not any(one.got_body and one.got_body.size for one in drafts):
+        return
+    hollow = hollow_batch(drafts)
+    bench = Bench()
+    message = bench.filled(hollow, runs([body for body in hollow.bodies if body]))
+    assert not any(len(piece) % BLOCK for piece in message.pieces)
+    wanted = plain_batch(drafts)
+    read = pa.ipc.open_stream(b"".join([*prelude(wanted.schema).pieces, *message.pieces])).read_all()
+    read.validate(full=True)
+    assert read.equals(pa.Table.from_batches([wanted]))
+
+
+def test_bodies_side_by_side_are_not_copied() -> None:
+    place, drafts = Landing(), []
+    for number in range(300):  # over two pieces of memory
+        one = draft(number, b"")
+        place.room[:33_001] = b"%03d" % number * 11_000 + b"."
+        one.got_body = Body(1e9, 33_001, place.lend(0, 33_001))
+        drafts.append(one)
+    hollow = hollow_batch(drafts)
+    pieces = runs([body for body in hollow.bodies if body])
+    assert len(pieces) == 2
+    message = Bench().filled(hollow, pieces)
+    copied = sum(len(piece) for piece in message.pieces if piece.obj is message.gathered)
+    assert copied <= 4 * BLOCK
+    read = pa.ipc.read_record_batch(b"".join(message.pieces), hollow.batch.schema)
+    assert [bytes(body.as_buffer()[:3]) for body in read.column("response_body")] == [b"%03d" % n for n in range(300)]

@@ -163,3 +163,30 @@ def test_the_same_before_a_real_engine(start: Start, engine: Any) -> None:
     served = session.frame.set_index("query_id").model
     moved = hits[hits["rank"] != hits.original_rank].query_id.unique()
     assert all(served[query_id] == "bm25" for query_id in moved)
+
+
+def test_large_answers_stay_what_they_were(start: Start, json_upstream: Json) -> None:
+    """They are sent and recorded from where they landed, while others land beside them."""
+    json_upstream.answer = lambda method, path, headers, body: (200, {"said": path * (500 + 37 * (int(path[1:]) % 90))})
+    session = start(json_upstream.url)
+
+    def ask(n: int) -> bytes:
+        with Client(session.url) as client:
+            client.send(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % (1000 + n))
+            if n % 10 == 0:
+                held.wait(TIMEOUT)  # it reads only when all others have been answered
+            return client.read().body
+
+    held, slow = threading.Event(), range(0, SEARCHES, 10)
+    with ThreadPoolExecutor(THREADS + len(slow)) as pool:
+        waiting = {n: pool.submit(ask, n) for n in slow}
+        answers = {n: pool.submit(ask, n) for n in range(SEARCHES) if n not in waiting}
+        for answer in answers.values():
+            answer.result(TIMEOUT)
+        held.set()
+        bodies = {f"/{1000 + n}": answer.result(TIMEOUT) for n, answer in (answers | waiting).items()}
+    frame = session.frame.set_index("target")
+    assert len(frame) == SEARCHES
+    for target, body in bodies.items():
+        assert json.loads(body)["said"].startswith(target * 500)
+        assert frame.response_body[target] == body

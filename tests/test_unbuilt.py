@@ -8,28 +8,16 @@ from typing import Any
 
 from nbproxy import memory
 from nbproxy.batches import plain_batch
-from nbproxy.drafts import Draft
-from nbproxy.heads import RequestHead
 from nbproxy.memory import MemoryLog
 from nbproxy.newest import Newest
 from nbproxy.segments import ROWS
-from nbproxy.settings import Settings
 from nbproxy.unbuilt import Unbuilt
+
+from .recordings import draft
 
 
 class Model:
     name, fingerprint = "m", "f" * 64
-
-
-def draft(n: int, body: bytes = b"answer", model: Any = None) -> Draft:
-    head = RequestHead(b"GET", b"/%d?api_key=secret" % n, 1, b"Host: a\r\nAuthorization: Basic eA==\r\n")
-    one = Draft(lambda _: None, "127.0.0.1:1", head, Settings(model=model), "pass", float(n))
-    one.respond(200, b"Content-Length: 6\r\n")
-    one.received(b"asked")
-    one.returned(body)
-    one.answered()
-    one.finish()
-    return one
 
 
 def rows(log: MemoryLog) -> list[dict[str, Any]]:

@@ -1,0 +1,94 @@
+"""Where upstream's bytes land: memory in which an answer stays from the socket to the client and to the recording.
+
+A body of 33 KB that is copied once more on its way, or lands in memory that nobody has touched lately, costs as much as
+all the rest of relaying it. So bodies that came whole are lent out where they are, side by side, and written to disk
+from there.
+
+Laws:
+
+- What was lent is never overwritten while anybody refers to it. Memory comes back when the last reference has gone,
+  whoever held it: a slow client, the recorder, a user's frame.
+- So that slow clients cannot hold any amount of it there are ``most`` pieces; beyond that bodies are copied.
+- One thread's (the loop's): a room is asked for, read into, and dealt with before the next is asked for.
+"""
+
+from __future__ import annotations
+
+import mmap
+import weakref
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+READ_BYTES = 1 << 18
+PIECE_BYTES = 8 * 2**20  # as much as a slice of a recording
+MOST = 48
+BLOCK = 4096  # of a file
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+
+
+class Landing:
+    """Memory to read into.
+
+    :param most: so many pieces of ``PIECE_BYTES``.
+    :ivar room: where the next read goes, ``READ_BYTES`` long.
+    :ivar made: pieces that there are.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most, self.made = most, 0
+        self._free: deque[mmap.mmap] = deque()
+        self._at = 0
+        self._lends = False
+        self._piece = self.room = memoryview(bytearray(READ_BYTES))  # enough until something is lent
+
+    def copied(self, size: int) -> bytes:
+        """The first bytes of what was read."""
+        return self.room[:size].tobytes()
+
+    def lend(self, start: int, size: int) -> memoryview:
+        """``size`` bytes of what was read, from ``start``; behind what was lent before, where there is room."""
+        came = self.room[start : start + size]
+        if not self._lends and not self._renewed():
+            return memoryview(came.tobytes())
+        body = self._piece[self._at : self._at + size]
+        body[:] = came
+        self._advance(size)
+        return body
+
+    def adopt(self, pieces: Sequence[bytes | memoryview], size: int) -> memoryview | None:
+        """The first ``size`` bytes of what came by pieces, as if it had been lent; None where there is no room."""
+        if size > READ_BYTES or (not self._lends and not self._renewed()):
+            return None
+        body, end = self._piece[self._at : self._at + size], 0
+        for piece in pieces:
+            begin, end = end, min(end + len(piece), size)
+            body[begin:end] = piece[: end - begin]
+        self._advance(size)
+        return body
+
+    def _advance(self, size: int) -> None:
+        self._at += size
+        if self._at + READ_BYTES > PIECE_BYTES:
+            self._lends = False
+            self._renewed()
+        self.room = self._piece[self._at : self._at + READ_BYTES]
+
+    def _renewed(self) -> bool:
+        """Begin a piece; False: there is none, and what comes goes where no body stays."""
+        self._at %= BLOCK  # bodies side by side stay so, as far as a file's blocks are concerned
+        if self._free:
+            memory = self._free.pop()  # the one that was used last
+        elif self.made < self._most:
+            memory = mmap.mmap(-1, PIECE_BYTES, **_PRIVATE)
+            self.made += 1
+        else:
+            if len(self._piece) != READ_BYTES:
+                self._piece = memoryview(bytearray(READ_BYTES))
+            self._at = 0
+            return False
+        owner = np.frombuffer(memory, dtype=np.uint8)  # what all views of the piece refer to
+        weakref.finalize(owner, self._free.append, memory).atexit = False
+        self._piece, self._lends = memoryview(owner), True  # type: ignore[arg-type]
+        return True
