@@ -14,10 +14,11 @@ from .upstream import Connection
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A whole answer of upstream's. ``body`` is None where it went over the limit."""
+    """A whole answer of upstream's, and where it came from. ``body`` is None where it went over the limit."""
 
     head: ResponseHead
     body: bytes | None
+    connection: Connection
 
 
 class Fetch:
@@ -61,10 +62,11 @@ class Fetch:
 
     def _settle(self, body: bytes | None, *, reusable: bool) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.release(sent=True) if reusable else connection.abort()
+        if connection is None:
+            return
+        connection.release(sent=True) if reusable else connection.abort()
         if not self.result.done() and self._head is not None:
-            self.result.set_result(Fetched(self._head, body))
+            self.result.set_result(Fetched(self._head, body, connection))
 
     def on_flush(self) -> None:
         pass

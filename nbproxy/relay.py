@@ -38,6 +38,7 @@ class Relay:
     over = False
     _buffered = b""  # the part of the body that was read before, and is sent with the head
     _trailers = b""
+    _again = False  # whether it goes upstream on a new connection only
     _continued = False  # whether we told the client to go on
     _invited = False  # whether upstream did
     _connection: Connection | None = None
@@ -59,11 +60,12 @@ class Relay:
         self._replayable = self._whole and self._head.method in SAFE
         self._out: list[bytes] = []
 
-    def gathered(self, body: bytes, *, whole: bool, trailers: bytes, resend: bool, continued: bool) -> None:
-        """Before the start: what was read of the request's body already. ``whole``: all of it. ``resend``: it may be
-        sent again though its method is not safe. ``continued``: the client was told to go on."""
+    def gathered(self, body: bytes, *, whole: bool, trailers: bytes, again: bool, continued: bool) -> None:
+        """Before the start: what was read of the request's body already. ``whole``: all of it. ``again``: upstream was
+        asked before, so that what comes late of that answer must not meet this request: its connection is a new one.
+        ``continued``: the client was told to go on."""
         self._buffered, self._whole, self._trailers, self._continued = body, whole, trailers, continued
-        self._replayable = whole and (resend or self._head.method in SAFE)
+        self._replayable, self._again = whole and self._head.method in SAFE, again
 
     # -- the request
 
@@ -85,7 +87,7 @@ class Relay:
             self.on_fault(ClientFault(f"a request over {most} bytes cannot be signed"))
 
     def _open(self) -> None:
-        connection = self._context.pool.take(once=self._head.method not in SAFE)
+        connection = None if self._again else self._context.pool.take(once=self._head.method not in SAFE)
         if connection is not None:
             self._begin(connection)
         else:

@@ -120,7 +120,7 @@ class SearchExchange:
         self._over = True
         relay = Relay(self._context, self._client, self._draft)
         if buffered or whole or self._continued:
-            relay.gathered(buffered, whole=whole, trailers=trailers, resend=second, continued=self._continued)
+            relay.gathered(buffered, whole=whole, trailers=trailers, again=second, continued=self._continued)
         relay.on_finish = lambda: self._note_relayed(reason, second)
         self._client.hand_over(relay)
         return relay
@@ -172,6 +172,8 @@ class SearchExchange:
         fetched = await fetch(context, self._draft, self._head.method, self._upstream_bytes(found.request))
         why = await self._serve(found, fetched, body)
         if why is not None:
+            if why == "unreadable":
+                fetched.connection.condemn()
             self._reasons = _reasons(found)
             self._relay(why, body, whole=True, trailers=trailers, second=True).start()
 

@@ -136,6 +136,11 @@ class Connection(Watched, asyncio.BufferedProtocol):
         if self.transport is not None:
             self.transport.abort()
 
+    def condemn(self) -> None:
+        """What it answered could not be read: unless it has another exchange already, it is to have none."""
+        if self.user is None:
+            self.abort()
+
     def reset(self) -> None:
         """Drop the connection so that upstream sees a reset, not an end."""
         reset_on_close(self.transport)

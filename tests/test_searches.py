@@ -15,7 +15,7 @@ import pytest
 import nbproxy
 from nbproxy import Limits
 
-from .upstreams import TIMEOUT, Client, Json, Scripted, searched
+from .upstreams import TIMEOUT, Client, Conversation, Json, Scripted, searched
 
 Start = Callable[..., nbproxy.Session]
 BODY = {"query": {"match": {"title": "red shoes"}}}
@@ -215,6 +215,51 @@ def test_an_unreadable_answer_is_relayed_as_it_is(start: Start, json_upstream: J
     assert search(session).body == raw
     assert last(session).reason == "unreadable"
     assert json.loads(json_upstream.requests[-1][3]) == BODY
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"), [(b"HTTP/1.1 200 OK", "unreadable"), (b"HTTP/1.1 400 Bad Request", "widen-refused")]
+)
+def test_what_comes_late_of_an_answer_is_not_the_answer_to_the_search_asked_again(
+    start: Start, upstream: Scripted, first: bytes, reason: str
+) -> None:
+    plain = json.dumps(searched("POST", "/_search", {}, b"{}")[1]).encode()
+    ended: list[bool] = []
+
+    def handler(talk: Conversation) -> None:
+        _, body = talk.request()
+        if json.loads(body) == BODY:
+            talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(plain) + plain)
+            talk.closed()
+            return
+        talk.send(first + b"\r\nContent-Length: 5\r\n\r\n" + b'{"hit')
+        ended.append(talk.closed())  # and nothing is asked on it
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
+
+    upstream.handler = handler
+    session = start(upstream.url, model=backwards)
+    answer = search(session)
+    assert (answer.status, ids(answer)) == (200, [str(n) for n in range(10)])
+    assert last(session).reason == reason
+    session.stop()
+    upstream.join()
+    assert ended == [True]
+
+
+def test_an_answer_that_cannot_be_read_condemns_its_connection(start: Start, upstream: Scripted) -> None:
+    """Where its framing was wrong, the rest of it is still to come, and is nobody's answer."""
+    raw, closed = b'{"hits":', threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        _, body = talk.request()
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(raw) + raw)
+        if json.loads(body) != BODY and talk.closed():
+            closed.set()
+
+    upstream.handler = handler
+    session = start(upstream.url, model=backwards)
+    assert search(session).body == raw
+    assert closed.wait(TIMEOUT)
 
 
 def test_no_hits_and_no_text(start: Start, json_upstream: Json) -> None:
