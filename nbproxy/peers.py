@@ -1,4 +1,4 @@
-"""How a connection ends: whether who is on its other side has closed it or half of it, and by a reset.
+"""How a connection ends: whether who is on its other side has closed it or half of it, by a reset, and what it said.
 
 Closed and half-closed look the same from here: the end of what is read. Who half-closes waits for an answer; for who
 has closed nobody should work on. TCP tells the two apart only once something is sent. But where the other side is on
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import socket
 import struct
 import sys
@@ -52,6 +53,17 @@ def reset_on_close(transport: asyncio.Transport) -> None:
     """Have the system reset the connection when it is closed: without this, ``abort`` too is an orderly end."""
     with contextlib.suppress(OSError):
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def read_left_over(transport: asyncio.Transport, room: memoryview) -> int:
+    """Read what came on a connection whose loss the loop tells just now, after a write that failed, without having read
+    it: how many bytes. 0: none is left, or they cannot be had; an orderly end and a reset look the same by then."""
+    if sys.platform == "win32" or transport.get_extra_info("ssl_object") is not None:
+        return 0  # there descriptors are no files; here they are enciphered
+    try:
+        return os.readv(transport.get_extra_info("socket").fileno(), [room])
+    except OSError:
+        return 0
 
 
 def _question(family: int, source: tuple[str, int], destination: tuple[str, int]) -> bytes:

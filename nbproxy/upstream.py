@@ -16,7 +16,7 @@ from .errors import UpstreamFault, UpstreamTimeout
 from .heads import ResponseHead
 from .landing import Landing
 from .origin import Origin
-from .peers import reset_on_close
+from .peers import read_left_over, reset_on_close
 from .settings import Timeouts
 from .trust import ended_properly, explain
 from .watch import Watched
@@ -75,6 +75,7 @@ class Connection(Watched, asyncio.BufferedProtocol):
         self._reusable = False  # whether the connection may serve another exchange after this one
         self._due = False  # whether the request has been sent, so that it is upstream's turn
         self._tunnel = False
+        self._is_answer = False  # whether what is there when a write fails came in answer to it, not before it
 
     # -- what a user does
 
@@ -85,11 +86,13 @@ class Connection(Watched, asyncio.BufferedProtocol):
         self.answered = self.ended = self._reusable = False
         self._due = self.awaited = due
         self.quiet_since = None
+        self._is_answer = not self.reused
         self._reader.expect(method)
         self.transport.write(data)
 
     def write(self, data: bytes) -> None:
         """Send more of the request."""
+        self._is_answer = True
         if self.open and not self.transport.is_closing():
             self.transport.write(data)
 
@@ -254,9 +257,19 @@ class Connection(Watched, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
         self._pool.forget(self)
+        if exc is not None and self._is_answer:
+            self._take_what_came()
         fault = UpstreamFault(f"upstream closed the connection{f': {explain(exc)}' if exc else ''}")
         fault.reset = isinstance(exc, ConnectionResetError)
         self._fail(fault)
+
+    def _take_what_came(self) -> None:
+        """A server that answers before it has read the whole request, and closes, resets the connection: our next write
+        fails, and both loops then look no more at what had come before. The system still has it."""
+        while (
+            self.user is not None and not self.ended and (size := read_left_over(self.transport, self.get_buffer(-1)))
+        ):
+            self.buffer_updated(size)
 
     def _fail(self, fault: UpstreamFault) -> None:
         user, self.user = self.user, None

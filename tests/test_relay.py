@@ -730,6 +730,27 @@ def test_an_upload_goes_on_behind_an_answer_that_closes(session: nbproxy.Session
         client.send(b"x" * (1 << 22))
 
 
+@pytest.mark.parametrize("size", [1 << 14, 1 << 18, 1 << 22])
+def test_a_refusal_reaches_a_client_whose_upload_is_reset(
+    session: nbproxy.Session, upstream: Scripted, size: int
+) -> None:
+    """Upstream answers and closes without reading on, so that a reset follows the answer at once."""
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
+        talk.socket.close()
+
+    upstream.handler = handler
+    for _ in range(20):
+        with Client(session.url) as client:
+            client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+            client.send(b"x" * size)
+            got = client.read(b"PUT")
+            assert (got.status, got.body) == (413, b"big")
+            assert client.rest() == b""
+
+
 def test_what_upstream_says_of_its_connection_is_heeded(session: nbproxy.Session, upstream: Scripted) -> None:
     """Four answers, on three connections: only the second of them is used again."""
     upstream.answers(
