@@ -396,19 +396,31 @@ def test_thousands_idle_and_one_is_served(start: Start, upstream: Scripted) -> N
 
 
 @unix
-def test_when_descriptors_run_out_it_goes_on_once_there_are_some(process: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_when_descriptors_run_out_it_goes_on_once_there_are_some(
+    process: Callable[[str], Any], upstream: Scripted, loop: str
+) -> None:
+    """And it says so once for each time that it looks, which asyncio does once a second: it does not spin."""
+    upstream.answers(OK)
     child = process(
-        """
-        import resource, nbproxy
-        from tests.upstreams import Scripted
-        with Scripted() as upstream:
-            upstream.answers(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
-            session = nbproxy.start(upstream.url, record=False, model=lambda query, texts: [0.0] * len(texts))
-            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-            print(session.port, flush=True)
-            input()
-            session.stop()
-            print("stopped", flush=True)
+        f"""
+        import asyncio, logging, resource, nbproxy
+        from nbproxy import background
+        if {loop == "asyncio"}:
+            background.new_loop = asyncio.new_event_loop
+        noted = []
+        def note(record):
+            if not noted:
+                print("full", flush=True)
+            noted.append(record)
+        logging.getLogger("asyncio").addFilter(note)
+        session = nbproxy.start({upstream.url!r}, record=False, model=lambda query, texts: [0.0] * len(texts))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        print(session.port, flush=True)
+        input()
+        print(len(noted), flush=True)
+        session.stop()
+        print("stopped", flush=True)
         """
     )
     line_of(child)
@@ -416,16 +428,29 @@ def test_when_descriptors_run_out_it_goes_on_once_there_are_some(process: Callab
     clients = [Client(url) for _ in range(100)]
     for client in clients:
         client.send(GET)
+    if loop == "asyncio":  # it leaves them in the queue
+        said(child, "full")
+    else:  # it drops them
+        assert not all(answered(client) for client in clients)
     for client in clients:
         client.close()
     assert any(served(url) for _ in range(1000))  # at the latest when the last of them is noticed to have gone
     assert child.stdin is not None
     child.stdin.write("\n")
     child.stdin.flush()
+    notes = int(line_of(child))
+    assert 0 < notes < 1000 if loop == "asyncio" else notes == 0
     said(child, "stopped")
 
 
 def served(url: str) -> bool:
-    with contextlib.suppress(ConnectionError, h11.RemoteProtocolError), Client(url) as client:
-        return client.ask(b"GET").status == 200
+    with contextlib.suppress(ConnectionError), Client(url) as client:
+        client.send(GET)
+        return answered(client)
+    return False
+
+
+def answered(client: Client) -> bool:
+    with contextlib.suppress(ConnectionError, h11.RemoteProtocolError):
+        return client.read().status == 200
     return False
