@@ -84,6 +84,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         self._reader = RequestReader(lobby.limits, lobby.heads)
         self._handler: Handler | None = None
         self._reading_body = False
+        self._in_hand: bytes | None = None  # see take_body
         self._held = False  # the handler takes no more of the body for now
         self._paused = False
         self._half_closed = False
@@ -123,6 +124,14 @@ class ClientConnection(Watched, asyncio.Protocol):
     def hand_over(self, handler: Handler) -> None:
         """Another handler goes on with this exchange."""
         self._handler = handler
+
+    def take_body(self) -> bytes | None:
+        """The body of the request in hand, where it came with its head, whole, and was not told yet: then it is not
+        told, nor its end."""
+        body, self._in_hand = self._in_hand, None
+        if body is not None:
+            self._reading_body = False
+        return body
 
     @property
     def ahead(self) -> bool:
@@ -216,11 +225,15 @@ class ClientConnection(Watched, asyncio.Protocol):
         if self._lingering_until is not None:
             self._lingering_until = min(self._now() + _LINGER_S, self._linger_end)
             return
-        if self._handler is None and not self.blocked and (head := self._reader.whole(data)) is not None:
+        if self._handler is None and not self.blocked and (whole := self._reader.whole(data)) is not None:
             self.t0 = perf_counter()
-            self._dispatch(head)
-            if self._handler is not None:
-                self._handler.on_body_end(b"")
+            head, body = whole
+            if body:
+                self._begin(head, body)
+            else:
+                self._dispatch(head)
+                if self._handler is not None:
+                    self._handler.on_body_end(b"")
             return
         if self._tunnel is not None:
             self._tunnel.on_tunnel_data(data)
@@ -233,6 +246,16 @@ class ClientConnection(Watched, asyncio.Protocol):
         if self._handler is not None or (waiting and self._reader.started):
             self.quiet_since = None  # a head has so long from its first byte; empty lines before it do not count
         self._adjust()
+
+    def _begin(self, head: RequestHead, body: bytes) -> None:
+        """A request that came whole, with a body."""
+        self._in_hand, self._reading_body = body, True
+        self._dispatch(head)
+        if self._in_hand is not None:  # nobody took it
+            self._in_hand = self.quiet_since = None
+            self._reader.go_on(head, body)
+            self._pump()
+            self._adjust()
 
     def _dispatch(self, head: RequestHead) -> None:
         self._asks_to_switch = head.upgrade is not None

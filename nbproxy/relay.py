@@ -71,6 +71,9 @@ class Relay:
 
     def start(self) -> None:
         """Begin. A request that is to be signed is read whole first: the signature covers its body."""
+        if self._head.length and (body := self._client.take_body()):
+            self._draft.received(body)
+            self._buffered, self._whole, self._replayable = body, True, self._head.method in SAFE
         if self._context.pool.origin.sign is None or self._whole:
             self._open()
         else:
@@ -107,8 +110,8 @@ class Relay:
         self._client.hold(False)
 
     def _begin(self, connection: Connection) -> None:
-        head = self._head
-        if self._buffered or self._continued or self._context.pool.origin.sign is not None:
+        head, body = self._head, self._buffered
+        if self._continued or self._context.pool.origin.sign is not None:
             try:
                 data = self._outbound()
             except UpstreamFault as fault:  # the signing callable's
@@ -117,6 +120,8 @@ class Relay:
                 return
         else:
             data = head.outbound = head.outbound or self._outbound()
+        if body:
+            data += chunk(body) if head.framing == "chunked" else body
         self._connection, self._request_done = connection, self._whole
         if self._draft.sent_at is None:
             self._draft.sent_at = perf_counter()
@@ -125,15 +130,14 @@ class Relay:
             connection.write(last_chunk(self._trailers))
 
     def _outbound(self) -> bytes:
-        """What goes upstream first: the head, and what there is of the body."""
+        """The head as it goes upstream."""
         context, head = self._context, self._head
         block = request_block(context, head, drop=_EXPECT if self._continued else _NONE)
         if self._whole:
             block = signed(context, head, block, self._buffered)
         if head.upgrade is not None:
             block += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
-        body = chunk(self._buffered) if self._buffered and head.framing == "chunked" else self._buffered
-        return b"".join([request_line(context, head), block, b"\r\n", body])
+        return request_line(context, head) + block + b"\r\n"
 
     def on_body(self, data: bytes) -> None:
         if not self.over:

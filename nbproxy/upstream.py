@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from .dialing import Dialer
@@ -75,6 +76,7 @@ class Connection(Watched, asyncio.BufferedProtocol):
         self._reusable = False  # whether the connection may serve another exchange after this one
         self._due = False  # whether the request has been sent, so that it is upstream's turn
         self._tunnel = False
+        self._look: Callable[[int], list[Any]] | None = None  # made once: polls the socket
         self._is_answer = False  # whether what is there when a write fails came in answer to it, not before it
 
     # -- what a user does
@@ -161,11 +163,11 @@ class Connection(Watched, asyncio.BufferedProtocol):
     @property
     def stirred(self) -> bool:
         """Whether something has come (its end, as a rule) that the loop has not told yet."""
-        if not self.open or not hasattr(select, "poll"):
-            return not self.open
-        look = select.poll()
-        look.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(look.poll(0))
+        if self._look is None and self.open and hasattr(select, "poll"):
+            look = select.poll()
+            look.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+            self._look = look.poll
+        return not self.open or (self._look is not None and bool(self._look(0)))
 
     # -- what the loop tells
 

@@ -263,12 +263,29 @@ class RequestReader(_Reader):
         self._limits = limits
         self._memo: Memo[RequestHead] = Memo() if memo is None else memo
 
-    def whole(self, data: bytes) -> RequestHead | None:
-        """The request that ``data`` is, if it is one without a body that has been read before."""
+    def whole(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """The request that ``data`` is, head and body, if it is one, whole, of a body whose length is known."""
         if self._data or self._partial is not None or self._state != "head":
             return None
-        head = self._memo.get(data)
-        return head if head is not None and head.length == 0 else None
+        end = data.find(b"\r\n\r\n") + 4
+        raw = data[:end]
+        head = self._memo.get(raw)
+        if head is None:
+            if not 4 < end <= Memo.BYTES:
+                return None
+            try:
+                head = self._parsed(raw)
+            except ClientFault:  # ``next`` will say so, if it is one
+                return None
+        if head.length != len(data) - end:
+            return None
+        self._blank = 0
+        return head, data[end:]
+
+    def go_on(self, head: RequestHead, body: bytes) -> None:
+        """Read on behind a head that ``whole`` has given, though its body was not taken with it."""
+        self._enter_body(head, self._limits)
+        self._data = body
 
     def next(self) -> RequestHead | bytes | End | None:
         """The next event; None: more bytes are needed. After :class:`End` the next event is another head.

@@ -47,6 +47,50 @@ def test_requests_share_connections_on_both_sides(session: nbproxy.Session, upst
     assert f"Host: 127.0.0.1:{upstream.port}".encode() in seen[0][0]
 
 
+@pytest.mark.parametrize(
+    "target", [b"/docs", b"/books/_search", b"/_nbproxy/click"], ids=["relayed", "a search left alone", "our own"]
+)
+def test_a_request_that_comes_whole_is_told_whole(session: nbproxy.Session, upstream: Scripted, target: bytes) -> None:
+    """Its body came in one read with its head: on a new connection to upstream, then on one that is used again."""
+    seen = upstream.answers(OK)
+    body = b'{"doc_id": "1", "query_id": "q", "position": 1}'
+    with Client(session.url) as client:
+        for _ in range(3):
+            assert client.ask(b"POST", target, body).status in (200, 202)
+            assert client.ask(b"POST", target, body, b"Expect: 100-continue").status in (200, 202)
+            assert client.ask(b"GET", b"/docs").status == 200
+    posted = [sent for head, sent in seen if head.startswith(b"POST")]
+    assert posted == ([] if b"nbproxy" in target else [body] * 6)
+    assert upstream.accepted == 1
+    assert session.frame.bytes_in.tolist() == [len(body), len(body), 0] * 3
+
+
+def test_a_get_with_a_body_that_came_whole_is_sent_again_where_upstream_had_closed(
+    session: nbproxy.Session, upstream: Scripted
+) -> None:
+    bodies: list[bytes] = []
+
+    def handler(talk: Conversation) -> None:
+        bodies.append(talk.request()[1])
+        talk.send(OK)
+        bodies.append(talk.request()[1])
+        talk.reset()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        assert [client.ask(b"GET", b"/", body).status for body in (b"1", b"2")] == [200, 200]
+    assert bodies == [b"1", b"2", b"2"]
+
+
+def test_a_client_may_end_each_request_with_an_empty_line(session: nbproxy.Session, upstream: Scripted) -> None:
+    upstream.answers(OK)
+    with Client(session.url) as client:
+        for _ in range(100):
+            assert client.ask(b"GET").status == 200
+            client.send(b"\r\n")
+            assert session.status["state"] == "running"  # by itself, that is: the loop has read it
+
+
 def test_pipelined_requests_are_answered_in_order(session: nbproxy.Session, upstream: Scripted) -> None:
     def handler(talk: Conversation) -> None:
         while True:

@@ -70,6 +70,59 @@ def test_any_split_gives_the_same_requests(messages: list[Any], data: Any) -> No
     assert [tuple(message) for message in got] == [wanted for _, wanted in messages]
 
 
+@given(st.lists(requests(), min_size=1, max_size=3), st.data())
+def test_the_short_way_gives_what_the_long_one_gives(messages: list[Any], data: Any) -> None:
+    raw = b"".join(message for message, _ in messages)
+    ends = [len(b"".join(message for message, _ in messages[:n])) for n in range(1, len(messages))]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=3)) + ends)
+    short, out = RequestReader(Limits()), list[Any]()
+    for begin, end in pairwise([0, *cuts, len(raw)]):
+        piece, told = raw[begin:end], data.draw(st.booleans())
+        if (whole := short.whole(piece)) is None:
+            out += read(piece, [], short)
+        else:
+            out.append(whole[0])
+            if told:  # whoever got the head wants the body told
+                short.go_on(*whole)
+                out += read(b"", [], short)
+            else:
+                out += [whole[1], End()] if whole[1] else [End()]
+    assert plain(out) == plain(read(raw, [], RequestReader(Limits())))
+
+
+def plain(events: list[Any]) -> list[Any]:
+    """Events as values, a body as one."""
+    out: list[Any] = []
+    for event in events:
+        if isinstance(event, bytes) and isinstance(out[-1], bytes):
+            out[-1] += event
+        elif isinstance(event, RequestHead):
+            out.append((event.method, event.target, event.block))
+        else:
+            out.append(event if isinstance(event, bytes) else (event.trailers,))
+    return out
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello!",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello",
+        *REFUSED.values(),
+        chunked(b"0\r\n\r\n"),
+    ],
+)
+def test_the_short_way_is_for_whole_requests_only_and_leaves_no_trace(raw: bytes) -> None:
+    reader = RequestReader(Limits())
+    assert reader.whole(raw) is None
+    assert (reader.pending, reader.started) == (0, False)
+
+
 @given(requests(), st.data())
 def test_a_byte_changed_is_refused_or_read_as_h11_reads_it(message: Any, data: Any) -> None:
     raw = bytearray(message[0])

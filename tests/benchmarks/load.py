@@ -37,16 +37,18 @@ class Load:
         return 1e3 * self.cpu_s / self.requests
 
 
-def wrk(peer: Peer, path: str, connections: int, seconds: int, size: int) -> Load:
+def wrk(peer: Peer, path: str, connections: int, seconds: int, size: int, body: str | None = None) -> Load:
     """As many requests for ``path`` as ``connections`` keep-alive connections make in ``seconds``.
 
     :param size: how many bytes an answer has at least.
+    :param body: it is posted; None: GET.
     :raises LoadFailed: not every request was answered, with 2xx or 3xx.
     """
     url = f"http://127.0.0.1:{peer.port}{path}"
     options = ["-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_S}s", "-s", str(SCRIPT)]
+    posted = [] if body is None else ["--", body]
     before = peer.cpu_s()
-    run = subprocess.run([program("wrk"), *options, url], capture_output=True, text=True)
+    run = subprocess.run([program("wrk"), *options, url, *posted], capture_output=True, text=True)
     if run.returncode:
         raise LoadFailed(f"{peer.name}, {url}: {run.stdout}{run.stderr}")
     said = json.loads(run.stdout.splitlines()[-1])
@@ -79,11 +81,18 @@ def median(loads: Sequence[Load]) -> Load:
 
 
 def rounds(
-    peers: Sequence[Peer], path: str, connections: int, size: int, *, count: int, seconds: int
+    peers: Sequence[Peer],
+    path: str,
+    connections: int,
+    size: int,
+    body: str | None = None,
+    *,
+    count: int,
+    seconds: int,
 ) -> dict[str, Load]:
     """Each peer in turn, ``count`` times over: what the machine does meanwhile hits them all."""
     loads: dict[str, list[Load]] = {peer.name: [] for peer in peers}
     for _ in range(count):
         for peer in peers:
-            loads[peer.name].append(wrk(peer, path, connections, seconds, size))
+            loads[peer.name].append(wrk(peer, path, connections, seconds, size, body))
     return {name: median(each) for name, each in loads.items()}

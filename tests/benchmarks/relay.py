@@ -25,19 +25,23 @@ NEEDS = ("nginx", "haproxy", "wrk", "mitmdump")
 CONNECTIONS = (1, 16)
 BETTER_OF = ("nginx", "HAProxy")
 RECORDED, MEMORY, PLAIN = "nbproxy", "nbproxy, record=False", "nbproxy on asyncio"
+DOCUMENT = '{"title": "a document of some hundred bytes", "text": "as a program would have it indexed", "n": 12345}'
 
 
 class Case(NamedTuple):
-    """One answer: what it is called, how it is asked for, which file it is, and whether all peers take part."""
+    """One answer: what it is called, how it is asked for, which file it is, whether all peers take part, and what is
+    posted."""
 
     label: str
     path: str
     content: str
     all_peers: bool = True
+    body: str | None = None
 
 
 CASES = (
     Case("0.65 KB", "/small", "small"),
+    Case("0.65 KB, POST", "/posted", "small", body=DOCUMENT),
     Case("33 KB", "/middle", "middle"),
     Case("1 MB", "/big", "big"),
     Case("33 KB, search route", "/idx/_search", "middle", all_peers=False),
@@ -65,7 +69,7 @@ def main(quick: bool = False) -> None:
     for case in CASES:
         with temporary_folder() as folder, _peers(folder, case) as (taking_part, lost):
             for connections in CONNECTIONS:
-                rows = rounds(taking_part, case.path, connections, SIZES[case.content], **_pace(quick))
+                rows = rounds(taking_part, case.path, connections, SIZES[case.content], case.body, **_pace(quick))
                 results.append(Result(case, connections, rows))
             for line in lost():
                 print(line)
