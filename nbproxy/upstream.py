@@ -128,7 +128,7 @@ class Connection(Watched, asyncio.BufferedProtocol):
         """Give the connection back: the answer has ended. ``sent``: the request as well."""
         self.user = None
         self.awaited = False
-        if sent and self._reusable and self.open:
+        if sent and self.ended and self._reusable and self.open:
             self._pool.give(self)
         else:
             self.abort()

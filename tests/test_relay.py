@@ -325,14 +325,18 @@ def test_a_tunnel_after_101(session: nbproxy.Session, upstream: Scripted) -> Non
         assert client.rest() == b""
 
 
+@pytest.mark.parametrize("behind", [b"", b"x", OK.replace(b"ok", b"no"), OK[:-1]])
 def test_an_unasked_101_that_names_no_protocol_is_told_on_and_nothing_behind_it(
-    session: nbproxy.Session, upstream: Scripted
+    session: nbproxy.Session, upstream: Scripted, behind: bytes
 ) -> None:
-    upstream.answers(b"HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\nContent-Length: 3\r\n\r\n" + OK)
+    """Neither to this client nor to the next one: upstream's connection is used no more."""
+    upstream.answers(b"HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\nContent-Length: 3\r\n\r\n" + behind, OK)
     with Client(session.url) as client:
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
         assert client.rest() == b"HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\nConnection: close\r\n\r\n"
-    assert session.frame.status.tolist() == [101]
+    with Client(session.url) as client:
+        assert client.ask(b"GET").body == b"ok"
+    assert (session.frame.status.tolist(), upstream.accepted) == ([101, 200], 2)
 
 
 def test_an_unasked_101_is_a_bad_gateway(session: nbproxy.Session, upstream: Scripted) -> None:
