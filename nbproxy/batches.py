@@ -7,11 +7,11 @@ drafts come as they are, and their heads and targets are redacted here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -30,6 +30,8 @@ EVENT_SCHEMA = schema(EVENT_COLUMNS)
 
 _MORE = attrgetter("more")
 _RENAMED = {"request_headers": "request_head", "response_headers": "response_head"}
+T = TypeVar("T")
+Steps = Generator[None, None, T]  # work that may wait between its parts, and what comes of it
 Failures = (
     ValueError,
     TypeError,
@@ -97,27 +99,44 @@ def buffers_before(name: str) -> int:
 ANSWERS_BUFFER = buffers_before("response_body") + 2  # behind which of them are there, and their offsets
 
 
-def hollow_batch(drafts: Sequence[Draft]) -> Hollow:
-    """:func:`plain_batch`, but for the answers' bodies, which are not copied."""
+def hollow_steps(drafts: Sequence[Draft]) -> Steps[Hollow]:
+    """:func:`plain_steps`, but for the answers' bodies, which are not copied."""
     bodies = _bodies_of([draft.got_body or NOTHING for draft in drafts])
     empty = pa.array([body and b"" for body in bodies], BODY.arrow)
-    return Hollow(plain_batch(drafts, answers=empty), bodies)
+    return Hollow((yield from plain_steps(drafts, answers=empty)), bodies)
 
 
-def plain_batch(drafts: Sequence[Draft], answers: Any = None) -> Any:
+def plain_batch(drafts: Sequence[Draft]) -> Any:
     """A record batch of one row per draft, in the order given. By columns from what the drafts refer to, without an
-    object for each row; what only some exchanges have is null.
+    object for each row; what only some exchanges have is null."""
+    return done(plain_steps(drafts))
+
+
+def done(steps: Steps[T]) -> T:
+    """All of them at once."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def plain_steps(drafts: Sequence[Draft], answers: Any = None) -> Steps[Any]:
+    """:func:`plain_batch` in steps that take about the same time: on the loop, requests go between them.
 
     :param answers: the column of the answers' bodies; None: to be made.
     """
     n = len(drafts)
+    identities = _identities(drafts)
+    yield
     heads, blocks = [draft.head for draft in drafts], [draft.response_block for draft in drafts]
     t0, sent, answered, ended = (
         np.array([getattr(draft, name) for draft in drafts], dtype=np.float64)
         for name in ("t0", "sent_at", "answered_at", "ended_at")
     )
+    yield
     columns = {
-        **_identities(drafts),
+        **identities,
         "client": [draft.client for draft in drafts],
         "method": [head.method for head in heads],
         "target": _mapped(redact_target, [head.target for head in heads]),
@@ -136,6 +155,7 @@ def plain_batch(drafts: Sequence[Draft], answers: Any = None) -> Any:
         "reason": [draft.reason for draft in drafts],
         "error": [draft.error for draft in drafts],
     }
+    yield
     nothing = [None] * n
     return _batch({name: columns.get(name, nothing) for name in FRAME_COLUMNS}, FRAME_COLUMNS, FRAME_SCHEMA)
 

@@ -7,8 +7,10 @@ Laws:
   ``BACKLOG_BYTES`` of bodies wait, new rows are refused.
 - What comes is a reference (an ended ``Draft``). Plain ones become columns on the loop, ``SLICE_ROWS`` at once: two
   threads that want the interpreter cost each other more than the work. So every ``FLUSH_S`` the loop is asked to make
-  columns of what there is with the next row, and only if none comes the thread does it. Where there is no file, they
+  columns of what there is with the next rows, and only if too few come the thread does it. Where there is no file, they
   become columns when somebody reads them (``unbuilt``).
+- A slice is made in steps, one every ``STEP_ROWS`` rows: at once it would keep as many requests waiting as come in a
+  millisecond. Whoever hands over what is behind it makes the rest of it first.
 - Everything is taken in the order in which it came; a barrier (an event) stands behind what came before it.
 """
 
@@ -20,16 +22,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from .batches import Row
+from .batches import Row, Steps
 from .drafts import Draft
 from .exchange import Exchange
 
 FLUSH_S = 0.1
-ASKED_S = 0.01  # so long the thread waits for the loop to make columns of what is left
+ASKED_S = 0.02  # so long the thread waits for the loop to make columns of what is left
 FLUSH_ROWS = 4096
 FLUSH_BYTES = 16 * 2**20
 HURRY_ITEMS = 4  # slices
-SLICE_ROWS, SLICE_BYTES = 256, 8 * 2**20  # half a millisecond of the loop
+SLICE_ROWS, SLICE_BYTES = 256, 8 * 2**20  # a millisecond of the loop
+STEP_ROWS = 8
 HEAVY_BYTES = 2**20  # of a slice, whose bodies are not copied on the loop, and are best written while they are near
 BACKLOG_ROWS = 65_536
 BACKLOG_BYTES = 256 * 2**20
@@ -53,6 +56,14 @@ class Built(NamedTuple):
 Item = Row | Late | Built | threading.Event  # an event is a barrier: set once all before it is written
 
 
+class _Making(NamedTuple):
+    """A slice that is being made."""
+
+    steps: Steps[Any]
+    drafts: list[Draft]
+    weight: int
+
+
 class Intake:
     """Between the loop and the recorder's thread.
 
@@ -68,12 +79,13 @@ class Intake:
         self,
         *,
         builds: bool,
-        build: Callable[[list[Draft], int], Any],
+        build: Callable[[list[Draft], int], Steps[Any]],
     ) -> None:
         self.builds, self._make = builds, build
         self._pending: deque[Item] = deque()
         self._plain: deque[Draft] = deque()  # those that are not built yet
         self._plain_weight = 0
+        self._making: _Making | None = None
         self.gate = threading.Lock()  # what leaves ``_plain`` is in ``_pending`` before anybody else's is
         self._wake, self._hurry = threading.Event(), threading.Event()
         self._awake = self._asked = False
@@ -96,8 +108,11 @@ class Intake:
         if self.builds and isinstance(row, Draft) and row.more is None:
             self._plain.append(row)
             self._plain_weight += row.weight
-            if len(self._plain) >= SLICE_ROWS or self._plain_weight >= SLICE_BYTES or self._asked:
-                self._build()
+            n = len(self._plain)
+            if n >= SLICE_ROWS or self._plain_weight >= SLICE_BYTES or self._asked:
+                self._begin()
+            elif self._making is not None and not n % STEP_ROWS:
+                self._step()
         else:
             self._hand_over(row)
         if not self._awake:
@@ -107,17 +122,38 @@ class Intake:
             self._hurry.set()
         return True
 
-    def _build(self) -> None:
+    def _begin(self) -> None:
+        """Begin a slice of what there is; the one before is ended."""
         with self.gate:
+            self._end()
             weight, drafts = self._plain_weight, self._taken_out()
-            try:
-                self._pending.append(Built(self._make(drafts, weight), weight, len(drafts)))
-            except Exception:  # the thread finds which of them spoils it
-                self._pending.extend(drafts)
-                return
+            self._making = _Making(self._make(drafts, weight), drafts, weight)
         if self._asked:
             self._asked = False
-            self._answered.set()
+            self._answered.clear()  # it is about this slice
+
+    def _step(self) -> None:
+        with self.gate:
+            self._advance()
+
+    def _end(self) -> None:
+        """Make the rest of the slice that is being made. The gate is held."""
+        while self._making is not None:
+            self._advance()
+
+    def _advance(self) -> None:
+        if self._making is None:
+            return  # another thread has made the rest
+        steps, drafts, weight = self._making
+        try:
+            next(steps)
+            return
+        except StopIteration as end:
+            self._pending.append(Built(end.value, weight, len(drafts)))
+        except Exception:  # the thread finds which of them spoils it
+            self._pending.extend(drafts)
+        self._making = None
+        self._answered.set()
         if weight >= HEAVY_BYTES or len(self._pending) >= HURRY_ITEMS:
             self._hurry.set()
 
@@ -155,6 +191,7 @@ class Intake:
     def _hand_over(self, *items: Item) -> None:
         """To the thread, behind what has come before."""
         with self.gate:
+            self._end()
             self._pending.extend(self._taken_out())
             self._pending.extend(items)
 
@@ -162,16 +199,20 @@ class Intake:
 
     def wait(self, idle: float | None) -> None:
         """Until ``FLUSH_S`` after something came, or somebody is in a hurry; at most ``idle`` seconds for nothing."""
-        self._wake.wait(idle)
-        self._left = self._hurry.wait(FLUSH_S)  # who is in a hurry has handed over what is to be written
+        woken = self._wake.wait(FLUSH_S if self._unbuilt else idle)
+        self._left = woken and self._hurry.wait(FLUSH_S)  # who is in a hurry has handed over what is to be written
         self._wake.clear()
         self._hurry.clear()
         self._awake = False  # what comes from now on sets the event again
-        if not self._left and self._plain:
+        if not self._left and self._unbuilt:
             self._answered.clear()
             self._asked = True
-            self._left = self._answered.wait(ASKED_S)
+            self._left = self._answered.wait(ASKED_S) and self._making is None
             self._asked = False
+
+    @property
+    def _unbuilt(self) -> bool:
+        return bool(self._plain) or self._making is not None
 
     def taken(self) -> Iterator[list[Item]]:
         """All that waits, so many at once as make a batch; what the loop will make columns of soon stays."""

@@ -33,12 +33,13 @@ from . import frames
 from .batches import (
     Hollow,
     Row,
+    Steps,
     all_plain,
     events_batch,
     has_events,
     hits_batch,
-    hollow_batch,
-    plain_batch,
+    hollow_steps,
+    plain_steps,
     rows_batch,
 )  # fmt: skip
 from .clicks import Click
@@ -155,25 +156,28 @@ class Recorder:
         if not self._intake.offer(Late(carrier)):
             self._unfit += 1
 
-    def _build(self, drafts: list[Draft], weight: int) -> Unbuilt | Scattered | Message:
+    def _build(self, drafts: list[Draft], weight: int) -> Steps[Unbuilt | Scattered | Message]:
         """What is kept of plain drafts. They are serialised here, on the loop, where nobody else wants the interpreter;
         large bodies that must be copied are left to the thread."""
         kept: Unbuilt | Scattered | Message
         if self._rows.log is None:
             kept = listed = Unbuilt(drafts)
         elif weight >= HEAVY_BYTES:
-            kept = self._filled(hollow := hollow_batch(drafts))
-            listed = hollow.batch
+            hollow = yield from hollow_steps(drafts)
+            yield
+            kept, listed = (yield from self._filled(hollow)), hollow.batch
         else:
-            listed = plain_batch(drafts)
+            listed = yield from plain_steps(drafts)
+            yield
             kept = self._bench.serialize(listed)
         self._count(drafts)
         self.exchanges += len(drafts)
         self._newest.add_batch(listed)
         return kept
 
-    def _filled(self, hollow: Hollow) -> Scattered | Message:
+    def _filled(self, hollow: Hollow) -> Steps[Scattered | Message]:
         together = runs([body for body in hollow.bodies if body])
+        yield
         if not together:
             return self._bench.serialize(hollow.batch)  # its weight is requests'
         return Scattered(hollow, together) if len(together) > FEW else self._bench.filled(hollow, together)

@@ -132,6 +132,7 @@ def test_a_stopped_upstream_is_504_and_hurts_nobody_else(
     with ThreadPoolExecutor(8) as pool, Client(other.url) as beside, Client(session.url) as known:
         assert known.ask(b"GET").status == 200
         child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)  # the signal takes its time
 
         def ask(n: int) -> int:
             with Client(session.url) as client:

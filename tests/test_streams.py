@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbproxy import streams
-from nbproxy.batches import hollow_batch, plain_batch
+from nbproxy.batches import done, hollow_steps, plain_batch
 from nbproxy.drafts import Body
 from nbproxy.landing import BLOCK, Landing
 from nbproxy.streams import Bench, StreamFile, prelude, runs
@@ -144,7 +144,7 @@ def test_bodies_are_written_from_where_they_are(bodies: list[tuple[str, int]]) -
             drafts.append(one.identified())
     if not any(one.got_body and one.got_body.size for one in drafts):
         return
-    hollow = hollow_batch(drafts)
+    hollow = done(hollow_steps(drafts))
     bench = Bench()
     message = bench.filled(hollow, runs([body for body in hollow.bodies if body]))
     assert not any(len(piece) % BLOCK for piece in message.pieces)
@@ -161,7 +161,7 @@ def test_bodies_side_by_side_are_not_copied() -> None:
         place.room[:33_001] = b"%03d" % number * 11_000 + b"."
         one.got_body = Body(1e9, 33_001, place.lend(0, 33_001))
         drafts.append(one)
-    hollow = hollow_batch(drafts)
+    hollow = done(hollow_steps(drafts))
     pieces = runs([body for body in hollow.bodies if body])
     assert len(pieces) == 2
     message = Bench().filled(hollow, pieces)
