@@ -77,7 +77,11 @@ def convert(module: Any, sample: Mapping[str, Any]) -> Any:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # notes on tracing, none of them about what the user did
-            decoder = TorchScriptPythonDecoder(module, example_input={name: sample[name] for name in names_of(sample)})
+            # A copy of the weights: OpenVINO keeps no hold of bfloat16 ones that it shares, and reads them when first
+            # used, which may be after torch has let them go.
+            decoder = TorchScriptPythonDecoder(
+                module, example_input={name: sample[name] for name in names_of(sample)}, shared_memory=False
+            )
             reader = FrontEndManager().load_by_framework("pytorch")
             graph = reader.convert(reader.load(decoder))
     except Exception as error:  # whatever tracing and conversion raise
