@@ -48,7 +48,7 @@ def _narrow(module: Any, precision: str) -> tuple[Any, str]:
     """
     from .modules import Lean, narrowed
 
-    lean = isinstance(module, Lean) and module.whole
+    lean = isinstance(module, Lean)
     if precision == "bfloat16" and lean and (own := narrowed(module)):
         return own, "f32"
     return module, "bf16" if precision != "float32" and has_bfloat16() and not lean else "f32"

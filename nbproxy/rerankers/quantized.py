@@ -126,7 +126,7 @@ def quantized(module: Any, run: Callable[[Any], None], backend: str = "openvino"
         return _with_ranges(own, linears, seen, run)
     for name, found in seen.items():
         put(own, name, Grouped(linears[name], found))
-    if isinstance(own, Lean) and own.whole and has_bfloat16():
+    if isinstance(own, Lean) and has_bfloat16():
         own.attends = torch.bfloat16
     return own.eval()
 
