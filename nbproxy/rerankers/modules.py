@@ -25,7 +25,6 @@ _LEAN = {
 }
 # What padding adds to attention; the least float32 is infinite in bfloat16, and infinity may end in NaN.
 _HIDDEN = -1e30
-_WHOLE = 32  # bfloat16 numbers in a register; OpenVINO 2026.4 may give NaN for heads that are narrower
 _CLOSE = 1e-4  # two orders of float sums, relative to the largest logit
 
 
@@ -62,7 +61,6 @@ class Lean(torch.nn.Module):  # type: ignore[misc]
 
     Its parts are the model's own, not copies.
 
-    :ivar whole: whether heads are as wide as bfloat16's products take at once.
     :ivar attends: what queries, keys and values are rounded to before they meet; None: they stay as they are.
     """
 
@@ -73,7 +71,6 @@ class Lean(torch.nn.Module):  # type: ignore[misc]
         encoder = getattr(model, _LEAN[type(model).__name__])
         self.embeddings, self.layers, self.pooler = encoder.embeddings, encoder.encoder.layer, encoder.pooler
         self.head, self.heads = model.classifier, int(model.config.num_attention_heads)
-        self.whole = int(model.config.hidden_size) // self.heads % _WHOLE == 0
 
     def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
         states = self.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)

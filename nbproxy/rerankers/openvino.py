@@ -48,7 +48,7 @@ def _narrow(module: Any, precision: str) -> tuple[Any, str]:
     """
     from .modules import Lean, narrowed
 
-    lean = isinstance(module, Lean) and module.whole
+    lean = isinstance(module, Lean)
     if precision == "bfloat16" and lean and (own := narrowed(module)):
         return own, "f32"
     return module, "bf16" if precision != "float32" and has_bfloat16() and not lean else "f32"
@@ -77,7 +77,11 @@ def convert(module: Any, sample: Mapping[str, Any]) -> Any:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # notes on tracing, none of them about what the user did
-            decoder = TorchScriptPythonDecoder(module, example_input={name: sample[name] for name in names_of(sample)})
+            # A copy of the weights: OpenVINO keeps no hold of bfloat16 ones that it shares, and reads them when first
+            # used, which may be after torch has let them go.
+            decoder = TorchScriptPythonDecoder(
+                module, example_input={name: sample[name] for name in names_of(sample)}, shared_memory=False
+            )
             reader = FrontEndManager().load_by_framework("pytorch")
             graph = reader.convert(reader.load(decoder))
     except Exception as error:  # whatever tracing and conversion raise

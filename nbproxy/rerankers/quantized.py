@@ -1,7 +1,8 @@
 """A module whose linear layers compute in int8. Imports torch.
 
 Channels that are far larger than the rest would spoil the scale that they share with others: part of their size, as it
-was seen on calibration texts, is moved into the weights (SmoothQuant, Xiao et al., arXiv:2211.10438, equation 4).
+was seen on calibration texts, is moved into the weights (SmoothQuant, Xiao et al., arXiv:2211.10438, equation 4). Then
+the weights are rounded by what these texts make of them (:mod:`.rounding`).
 
 For OpenVINO (:class:`Grouped`) 128 neighbours share a scale, among the weights and among the inputs, whose scales are
 taken anew for each token as it is computed. For ONNX Runtime (:class:`Int8Linear`) weights get a scale for each output
@@ -24,25 +25,32 @@ from torch.nn import functional
 from .backends import has_bfloat16
 from .modules import Lean, put
 from .openvino import GROUP
+from .rounding import LEVELS, rounded
 
 _SHARE = 0.7  # of a channel's size that moves; the paper's 0.5 ranks worse (tests/benchmarks/models.py)
-_GROUPED_SHARE = 0.5  # fewer share a scale, so less has to move
+_ROWS = 64  # of one batch, about that many count among the products
 _LEFT = 6  # one layer in that many stays in float
-_LEVELS = 127  # a weight's, on either side of 0
 _KEPT = frozenset(("head", "pooler", "classifier"))  # stay in float32: what makes the score of few numbers
 
 
 @dataclass
 class Seen:
-    """The least and the greatest input of each channel."""
+    """The least and the greatest input of each channel, and the sums of products of each two."""
 
     least: Any
     most: Any
+    products: Any
+
+    @classmethod
+    def nothing(cls, width: int) -> Seen:
+        return cls(torch.zeros(width), torch.zeros(width), torch.zeros(width, width))
 
     def add(self, inputs: Any) -> None:
         flat = inputs.reshape(-1, inputs.shape[-1])
         self.least = torch.minimum(self.least, flat.amin(0))
         self.most = torch.maximum(self.most, flat.amax(0))
+        some = flat[:: max(1, len(flat) // _ROWS)]
+        self.products += some.T @ some
 
     @property
     def size(self) -> Any:
@@ -59,16 +67,17 @@ class Int8Linear(torch.nn.Module):  # type: ignore[misc]
         low, high = min(0.0, float((seen.least / moved).min())), max(0.0, float((seen.most / moved).max()))
         self.scale = max(high - low, 1e-8) / 255
         self.zero = round(-low / self.scale)
-        weight = linear.weight.detach() * moved
+        levels, scales = _rounded(linear.weight.detach(), seen, moved, linear.in_features)
+        weight = (levels * scales)[:, 0]
         self.register_buffer("shrink", 1.0 / moved)
         self.register_buffer("weight", weight)
-        self.register_buffer("scales", weight.abs().amax(1).clamp(min=1e-8) / _LEVELS)
+        self.register_buffer("scales", scales[:, 0, 0])
         self.register_buffer("zeros", torch.zeros(len(weight), dtype=torch.int32))
         self.bias = linear.bias
 
     def forward(self, inputs: Any) -> Any:
         rounded = torch.fake_quantize_per_tensor_affine(inputs * self.shrink, self.scale, self.zero, 0, 255)
-        weight = torch.fake_quantize_per_channel_affine(self.weight, self.scales, self.zeros, 0, -_LEVELS - 1, _LEVELS)
+        weight = torch.fake_quantize_per_channel_affine(self.weight, self.scales, self.zeros, 0, -LEVELS - 1, LEVELS)
         return functional.linear(rounded, weight, self.bias)
 
 
@@ -78,13 +87,12 @@ class Grouped(torch.nn.Module):  # type: ignore[misc]
     def __init__(self, linear: Any, seen: Seen) -> None:
         super().__init__()
         weight = linear.weight.detach()
-        moved = _moved(seen.size, weight.abs().amax(0), _GROUPED_SHARE)
+        moved = _moved(seen.size, weight.abs().amax(0), _SHARE)
         self.shape = weight.shape
-        groups = (weight * moved).view(len(weight), -1, GROUP if self.shape[1] % GROUP == 0 else self.shape[1])
-        scales = groups.abs().amax(2, keepdim=True).clamp(min=1e-8) / _LEVELS
+        levels, scales = _rounded(weight, seen, moved, GROUP if self.shape[1] % GROUP == 0 else self.shape[1])
         self.register_buffer("shrink", 1.0 / moved)
         self.register_buffer("scales", scales)
-        self.register_buffer("levels", torch.round(groups / scales).to(torch.int8))
+        self.register_buffer("levels", levels)
         self.bias = linear.bias
 
     def forward(self, inputs: Any) -> Any:
@@ -95,6 +103,11 @@ class Grouped(torch.nn.Module):  # type: ignore[misc]
 def _moved(size: Any, weights: Any, share: float) -> Any:
     """What each channel's inputs are divided by, and its weights multiplied."""
     return (size**share / weights.clamp(min=1e-5) ** (1 - share)).clamp(min=1e-4)
+
+
+def _rounded(weight: Any, seen: Seen, moved: Any, group: int) -> tuple[Any, Any]:
+    """Levels and scales of weights that have taken their share, for inputs that have given theirs."""
+    return rounded(weight * moved, seen.products / torch.outer(moved, moved), group)
 
 
 def quantized(module: Any, run: Callable[[Any], None], backend: str = "openvino") -> Any:
@@ -113,7 +126,7 @@ def quantized(module: Any, run: Callable[[Any], None], backend: str = "openvino"
         return _with_ranges(own, linears, seen, run)
     for name, found in seen.items():
         put(own, name, Grouped(linears[name], found))
-    if isinstance(own, Lean) and own.whole and has_bfloat16():
+    if isinstance(own, Lean) and has_bfloat16():
         own.attends = torch.bfloat16
     return own.eval()
 
@@ -161,8 +174,9 @@ def _ranges(module: Any, linears: dict[str, Any], run: Callable[[Any], None]) ->
 
     def look(name: str) -> Callable[[Any, Any], None]:
         def note(layer: Any, inputs: Any) -> None:
-            nothing = torch.zeros(layer.in_features)
-            seen.setdefault(name, Seen(nothing, nothing)).add(inputs[0].detach().float())
+            if name not in seen:
+                seen[name] = Seen.nothing(layer.in_features)
+            seen[name].add(inputs[0].detach().float())
 
         return note
 

@@ -1,13 +1,12 @@
 """How fast the transformers rerankers score, against others on the same weights in the same run; and what a precision
-costs, by judgments.
+costs, by judgments (``model_quality``).
 
 The packaged MiniLM's body (6 layers, 384 wide) as a cross-encoder, whose head is fitted here to the same model's scores
-as a bi-encoder, on every second query (no cross-encoder comes in a package); what is measured are the other queries.
-That is no good cross-encoder, so two more tables have the nDCG of one that is trained here end to end
-(``model_trained``), and of the packaged model as it was trained. One swap at the top of one of Cranfield's 60 measured
-queries moves its mean by as much as 2 %, which is more than a precision is allowed to lose: read the rank correlation
-too. 20 queries with 50 passages of 8 to 300 words each. All sides compute on one thread; rounds are interleaved, and
-what counts is the processor time, which other work on the machine changes less than the clock's.
+as a bi-encoder, on every second query (no cross-encoder comes in a package); its nDCG is of the other queries. That is
+no good cross-encoder, so two more tables have the nDCG of one that is trained here end to end (``model_trained``), and
+of the packaged model as it was trained. 20 queries with 50 passages of 8 to 300 words each. All sides compute on one
+thread; rounds are interleaved, and what counts is the processor time, which other work on the machine changes less than
+the clock's.
 """
 
 from __future__ import annotations
@@ -19,37 +18,24 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 import nbproxy
-from nbproxy import datasets
 from nbproxy.rerankers import packaged_minilm
 from nbproxy.rerankers.backends import has_bfloat16
 
 from .machine import SHARED, temporary_folder
 from .model_peers import PEER, Way, peers
+from .model_quality import HALVES, Judged, Pairs, Values, compared, judged, ndcg, said
 from .model_trained import trained
 from .report import table
 
 QUERIES, PASSAGES, WORDS = 20, 50, (8, 300)
-CANDIDATES, ASKED = 20, 120  # of each judged query; and of these, every second one seen, the others measured
 RIDGE = 0.01
 FASTEST = ("torch float32", "onnx float32", "openvino float32", "torch bfloat16", "openvino bfloat16", "openvino int8")
-PRECISIONS = ("torch float32", "openvino bfloat16", "openvino int8")  # float32 is the same everywhere
-
-Pairs = list[tuple[str, list[str]]]
-
-
-class Judged(NamedTuple):
-    """Searches of a collection: candidates by BM25, and what is relevant."""
-
-    name: str
-    pairs: Pairs
-    ids: list[tuple[str, list[str]]]
-    qrels: pd.DataFrame
+PRECISIONS = ("openvino float32", "openvino bfloat16", "openvino int8")
 
 
 def main(quick: bool = False) -> None:
@@ -58,20 +44,22 @@ def main(quick: bool = False) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(1)
     with temporary_folder() as folder, quiet():
-        collections = [judged(name, quick) for name in _there()]
-        model = cross_encoder(folder / "model", collections)
+        collections = [judged(name, 8 if quick else None) for name in _there()]
+        seen, unseen = ([each.half(which) for each in collections] for which in HALVES)
+        model = cross_encoder(folder / "model", seen)
         pairs = workload(collections, QUERIES // 10 if quick else QUERIES)
         with peers(model) as theirs:
-            ways = [*theirs, *ours(nbproxy.CrossEncoder, model, FASTEST, collections)]
+            ways = [*theirs, *ours(nbproxy.CrossEncoder, model, FASTEST, seen, cache=0)]
             print(f"\n{len(pairs)} queries × {PASSAGES} passages, one thread; torch {torch.__version__}\n")
-            print(table(*figures(ways, pairs, collections)), flush=True)
-        end_to_end = trained(folder / "trained", collections)
-        for make, model_of, what in (
+            print(table(*figures(ways, pairs, unseen)), flush=True)
+        print("\n" + table(*cached(model, pairs)), flush=True)
+        torch.set_num_threads(os.cpu_count() or 1)  # from here on nothing is timed
+        end_to_end = [trained(folder / f"trained-{n}", [each.half(n) for each in collections]) for n in HALVES]
+        for make, models, what in (
             (nbproxy.CrossEncoder, end_to_end, "a cross-encoder trained end to end"),
-            (nbproxy.BiEncoder, packaged_minilm(), "all-MiniLM-L6-v2, as it was trained"),
+            (nbproxy.BiEncoder, [packaged_minilm()] * 2, "all-MiniLM-L6-v2, as it was trained"),
         ):
-            print("\n" + table(*judgments(make, model_of, what, collections)), flush=True)
-        print("\n" + table(*cached(model, pairs)))
+            print("\n" + table(*judgments(make, models, what, collections)), flush=True)
 
 
 @contextmanager
@@ -94,7 +82,7 @@ def cross_encoder(folder: Path, collections: list[Judged]) -> Path:
     body = packaged_minilm()
     tokenizer = transformers.AutoTokenizer.from_pretrained(body)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(body, num_labels=1).eval()
-    seen = [pair for each in collections for pair in each.pairs[::2]]
+    seen = [pair for each in collections for pair in each.pairs]
     with torch.inference_mode():
         rows = [model.bert(**_inputs(tokenizer, *pair)).pooler_output for pair in seen]
         bi_encoder: Any = nbproxy.as_reranker("minilm")
@@ -124,30 +112,6 @@ def _there() -> list[str]:
     return ["household", *([str(cranfield)] if cranfield.is_dir() else [])]
 
 
-def judged(name: str, quick: bool) -> Judged:
-    """A collection's queries with the 20 candidates that BM25 finds."""
-    grades = datasets.CRANFIELD_GRADES if name.endswith("cranfield") else None
-    collection = datasets.load(name, grades=grades)
-    queries = collection.queries.head(8 if quick else ASKED)
-    ids = list(collection.documents["doc_id"])
-    texts = [f"{t}\n{x}" for t, x in zip(collection.documents["title"], collection.documents["text"], strict=True)]
-    found = [(row.query_id, row.query, _best(row.query, texts)) for row in queries.itertuples()]
-    return Judged(
-        Path(name).name,
-        [(query, [texts[place] for place in places]) for _, query, places in found],
-        [(query_id, [ids[place] for place in places]) for query_id, _, places in found],
-        collection.qrels[collection.qrels["query_id"].isin(queries["query_id"])],
-    )
-
-
-def _best(query: str, texts: list[str]) -> Any:
-    return np.argsort(-np.array(_bm25()(query, texts)), kind="stable")[:CANDIDATES]
-
-
-def _bm25() -> Any:
-    return nbproxy.as_reranker("bm25")
-
-
 def workload(collections: list[Judged], count: int) -> Pairs:
     """Queries with passages of 8 to 300 words, made of the collections' words in their order."""
     rng = random.Random(7)
@@ -161,17 +125,21 @@ def workload(collections: list[Judged], count: int) -> Pairs:
     return [(rng.choice(queries), [passage() for _ in range(PASSAGES)]) for _ in range(count)]
 
 
-def ours(make: Callable[..., Any], model: Path, names: Sequence[str], collections: list[Judged]) -> list[Way]:
-    """Backends and precisions that this CPU has, without the cache."""
+def ours(
+    make: Callable[..., Any], model: Path, names: Sequence[str], collections: list[Judged], **options: Any
+) -> list[Way]:
+    """Backends and precisions that this CPU has; int8 is calibrated on the collections' searches."""
     there = [name for name in names if has_bfloat16() or not name.endswith("bfloat16")]
-    return [_way(make, model, *name.split(), collections) for name in there]
+    traffic = [pair for each in collections for pair in each.pairs]
+    return [_way(make, model, *name.split(), traffic, options) for name in there]
 
 
-def _way(make: Callable[..., Any], model: Path, backend: str, precision: str, collections: list[Judged]) -> Way:
-    traffic = [pair for each in collections for pair in each.pairs] if precision == "int8" else None
-    reranker = make(
-        model, backend=backend, precision=precision, device="cpu", cache=0, calibration=traffic, max_loss=None
-    )
+def _way(
+    make: Callable[..., Any], model: Path, backend: str, precision: str, traffic: Pairs, options: dict[str, Any]
+) -> Way:
+    if precision == "int8":
+        options = options | {"calibration": traffic, "max_loss": None}
+    reranker = make(model, backend=backend, precision=precision, device="cpu", **options)
     if reranker.report:
         print(reranker.report, flush=True)
     return Way(f"{backend} {precision}", reranker)
@@ -188,15 +156,24 @@ def figures(ways: list[Way], pairs: Pairs, collections: list[Judged]) -> tuple[l
             found, seconds = _timed(way, [pair])
             spent[way.name].append(seconds)
             scores[way.name] += found
-    quality = [_qualities(way, collections) if way.like is None else ["–"] * len(collections) for way in ways]
-    rows = []
-    for way, measured in zip(ways, quality, strict=True):
+    quality, lines = _qualities(ways, collections), []
+    for way in ways:
         agreement = np.mean([_rank_correlation(*both) for both in zip(scores[way.name], scores[PEER], strict=True)])
         beside = f"{_ratio(spent[way.name], spent[way.like]):.2f}×" if way.like in spent else "–"
         speed = f"{_ratio(spent[PEER], spent[way.name]):.2f}×"
-        rows.append([way.name, speed, beside, f"{agreement:.5f}", *measured])
+        lines.append([way.name, speed, beside, f"{agreement:.5f}", *quality.get(way.name, ["–"] * len(collections))])
     heads = ["same weights, float32 unless said", "speed", "ours beside it", "rank correlation"]
-    return [*heads, *(f"nDCG@10 {each.name}" for each in collections)], rows
+    return [*heads, *(f"nDCG@10 {each.name}" for each in collections)], lines
+
+
+def _qualities(ways: list[Way], collections: list[Judged]) -> dict[str, list[str]]:
+    """Of ours by name. float32 orders alike everywhere, as the rank correlation shows, and is measured once."""
+    own = {way.name: way.score for way in ways if way.like is None and way.name != PEER}
+    plain = [ndcg(own["openvino float32"], each) for each in collections]
+    alike = [PEER, *(name for name in own if name.endswith(" float32"))]
+    same = {name: [f"{values.mean():.4f}" for values in plain] for name in alike}
+    other = {name: [ndcg(score, each) for each in collections] for name, score in own.items() if name not in same}
+    return same | {name: [said(*both) for both in zip(found, plain, strict=True)] for name, found in other.items()}
 
 
 def _ratio(others: list[float], own: list[float]) -> float:
@@ -205,21 +182,20 @@ def _ratio(others: list[float], own: list[float]) -> float:
 
 
 def judgments(
-    make: Callable[..., Any], model: Path, what: str, collections: list[Judged]
+    make: Callable[..., Any], models: Sequence[Path], what: str, collections: list[Judged]
 ) -> tuple[list[str], list[list[str]]]:
-    """A model in every precision, by people's judgments."""
-    ways = ours(make, model, PRECISIONS, collections)
-    plain = [_ndcg(ways[0], each) for each in collections]
-    rows = []
-    for way in ways:
-        own = [_ndcg(way, each) for each in collections]
-        lost = [f"{value:.4f} ({(of - value) / of:+.2%})" for value, of in zip(own, plain, strict=True)]
-        rows.append([way.name, *lost])
-    return [what, *(f"nDCG@10 {each.name} (lost)" for each in collections)], rows
+    """A model in every precision, by people's judgments of all queries.
 
-
-def _qualities(way: Way, collections: list[Judged]) -> list[str]:
-    return [f"{_ndcg(way, each):.4f}" for each in collections]
+    :param models: two, each of which saw the half of the queries that has its number; it is measured on the others.
+    """
+    found: dict[str, list[list[Values]]] = {}
+    for half, model in zip(HALVES, models, strict=True):
+        for way in ours(make, model, PRECISIONS, [each.half(half) for each in collections]):
+            values = [ndcg(way.score, each.half(1 - half)) for each in collections]
+            found.setdefault(way.name, []).append(values)
+    whole = [[np.concatenate(parts) for parts in zip(*halves, strict=True)] for halves in found.values()]
+    heads = [f"nDCG@10 {each.name}, {len(each.pairs)} queries (lost; 95 % interval)" for each in collections]
+    return [what, *heads], compared([*found], whole)
 
 
 def _timed(way: Way, pairs: Pairs) -> tuple[list[Any], float]:
@@ -232,21 +208,6 @@ def _rank_correlation(one: Any, other: Any) -> float:
     from scipy.stats import spearmanr
 
     return float(spearmanr(one, other).statistic)
-
-
-def _ndcg(way: Way, collection: Judged) -> float:
-    rows = [
-        {"query_id": query_id, "doc_id": doc_id, "score": float(score)}
-        for (query, texts), (query_id, ids) in _measured(collection)
-        for doc_id, score in zip(ids, way.score(query, texts), strict=True)
-    ]
-    found = nbproxy.evaluate(pd.DataFrame(rows), collection.qrels, measures=["nDCG@10"])
-    return float(found.summary["nDCG@10"].iloc[0])
-
-
-def _measured(collection: Judged) -> list[Any]:
-    """The queries that nothing was fitted or calibrated on."""
-    return list(zip(collection.pairs, collection.ids, strict=True))[1::2]
 
 
 def cached(model: Path, pairs: Pairs) -> tuple[list[str], list[list[str]]]:

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from nbproxy.dialects import Elasticsearch
@@ -14,7 +16,7 @@ from nbproxy.messages import Headers, Request
 from nbproxy.ranking import Search
 
 from . import __main__ as command
-from . import content, cranfield, machine, model_peers, peers, splicing
+from . import content, cranfield, machine, model_peers, model_quality, peers, splicing
 from .proxy import Proxy
 from .report import table
 
@@ -105,3 +107,31 @@ def test_without_the_collection_cranfield_says_what_is_missing(tmp_path: Path) -
 
 def test_tables_are_markdown() -> None:
     assert table(["what", "n"], [["a", "1"]]) == "| what |  n |\n| ---- | -: |\n| a    |  1 |"
+
+
+def test_a_loss_comes_with_how_sure_it_is() -> None:
+    rng = np.random.default_rng(3)
+    plain = rng.uniform(0.2, 0.8, 200)
+    for real in (0.0, 0.1):
+        at, low, high = model_quality.loss(plain * (1 - real) + rng.normal(0, 0.02, 200), plain)
+        assert low < at < high
+        assert low < real < high
+        assert high - low < 0.03  # paired: the queries' own spread is ten times as large
+    assert model_quality.loss(plain, plain) == (0, 0, 0)
+    assert model_quality.said(plain * 0.9, plain).startswith(f"{plain.mean() * 0.9:.4f} (+10.00%; +10.0% to +10.0%)")
+
+
+def test_each_query_is_measured_in_one_half_and_keeps_its_place() -> None:
+    names = [f"q{n}" for n in (3, 1, 2)]
+    qrels = pd.DataFrame([{"query_id": name, "doc_id": "b", "relevance": 1} for name in names])
+    whole = model_quality.Judged(
+        "three", [(name, ["one", "two"]) for name in names], [(name, ["a", "b"]) for name in names], qrels
+    )
+
+    def score(query: str, texts: list[str]) -> list[float]:
+        return [0.0, 1.0] if query == "q1" else [1.0, 0.0]
+
+    second = 1 / np.log2(3)
+    assert model_quality.ndcg(score, whole) == pytest.approx([second, 1, second])
+    assert [pair[0] for half in model_quality.HALVES for pair in whole.half(half).pairs] == ["q3", "q2", "q1"]
+    assert model_quality.ndcg(score, whole.half(1)) == pytest.approx([1])

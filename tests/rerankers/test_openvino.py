@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,31 @@ def test_int8_reaches_the_runtime_as_integers(width):
     assert [op.get_input_element_type(1).get_type_name() for op in products] == ["i8"]
     with torch.inference_mode():
         np.testing.assert_allclose(backend.run({k: v.numpy() for k, v in sample.items()}), plain(**sample), atol=0.05)
+
+
+def test_weights_that_torch_has_freed_are_still_the_runtimes():
+    """It shared bfloat16 weights without holding them, and read them when they were first used."""
+    import torch
+
+    from nbproxy.rerankers.modules import NarrowLinear
+    from nbproxy.rerankers.openvino import OpenVinoBackend
+
+    class Narrow(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embeddings, self.up = torch.nn.Embedding(50, 512), NarrowLinear(torch.nn.Linear(512, 256))
+
+        def forward(self, input_ids, attention_mask):
+            return self.up(self.embeddings(input_ids)).float().mean(1)
+
+    torch.manual_seed(0)
+    sample = {name: torch.arange(8).view(2, 4) for name in ("input_ids", "attention_mask")}
+    module = Narrow().eval()
+    with torch.inference_mode():
+        wanted = module(**sample).numpy()
+    backend = OpenVinoBackend(module, sample, "float32")
+    del module
+    gc.collect()
+    others = [torch.full((256, 512), torch.nan, dtype=torch.bfloat16) for _ in range(64)]  # where the weights were
+    np.testing.assert_allclose(backend.run({k: v.numpy() for k, v in sample.items()}), wanted, atol=0.05)
+    del others
