@@ -28,6 +28,7 @@ FRAME_SCHEMA = schema(FRAME_COLUMNS)
 HITS_SCHEMA = schema(HITS_COLUMNS)
 EVENT_SCHEMA = schema(EVENT_COLUMNS)
 
+_COLUMNS_A_STEP = 12
 _MORE = attrgetter("more")
 _RENAMED = {"request_headers": "request_head", "response_headers": "response_head"}
 T = TypeVar("T")
@@ -155,9 +156,12 @@ def plain_steps(drafts: Sequence[Draft], answers: Any = None) -> Steps[Any]:
         "reason": [draft.reason for draft in drafts],
         "error": [draft.error for draft in drafts],
     }
-    yield
-    nothing = [None] * n
-    return _batch({name: columns.get(name, nothing) for name in FRAME_COLUMNS}, FRAME_COLUMNS, FRAME_SCHEMA)
+    nothing, arrays = [None] * n, []
+    for number, (name, column) in enumerate(FRAME_COLUMNS.items()):
+        if not number % _COLUMNS_A_STEP:
+            yield
+        arrays.append(_column(columns.get(name, nothing), column))
+    return pa.record_batch(arrays, schema=FRAME_SCHEMA)
 
 
 def _identities(drafts: Sequence[Draft]) -> dict[str, Any]:
@@ -293,11 +297,11 @@ def _clicked(click: Click) -> dict[str, Any]:
 
 
 def _batch(values: Mapping[str, Sequence[Any]], columns: Mapping[str, Column], of: Any) -> Any:
-    arrays = [
-        _bodies_array(values[name]) if column is BODY else _array(values[name], column)
-        for name, column in columns.items()
-    ]
-    return pa.record_batch(arrays, schema=of)
+    return pa.record_batch([_column(values[name], column) for name, column in columns.items()], schema=of)
+
+
+def _column(values: Sequence[Any], column: Column) -> Any:
+    return _bodies_array(values) if column is BODY else _array(values, column)
 
 
 def _bodies_array(values: Sequence[bytes | memoryview | None]) -> Any:

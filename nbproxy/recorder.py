@@ -170,6 +170,7 @@ class Recorder:
             listed = yield from plain_steps(drafts)
             yield
             kept = self._bench.serialize(listed)
+        yield
         self._count(drafts)
         self.exchanges += len(drafts)
         self._newest.add_batch(listed)
