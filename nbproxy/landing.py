@@ -70,7 +70,7 @@ class Landing:
 
     def _advance(self, size: int) -> None:
         self._at += size
-        if self._at + READ_BYTES > PIECE_BYTES:
+        if self._at + READ_BYTES >= PIECE_BYTES:  # no body ends where the next piece may begin
             self._lends = False
             self._renewed()
         self.room = self._piece[self._at : self._at + READ_BYTES]

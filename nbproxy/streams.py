@@ -137,7 +137,7 @@ class Bench:
 
     def __init__(self, most: int = 8) -> None:
         self._free: deque[mmap.mmap] = deque(maxlen=most)
-        self._large: deque[mmap.mmap] = deque(maxlen=1)
+        self._large: deque[mmap.mmap] = deque(maxlen=4)
         self._preludes: dict[int, int] = {}
 
     @contextlib.contextmanager
