@@ -24,8 +24,36 @@ import numpy as np
 READ_BYTES = 1 << 18
 PIECE_BYTES = 8 * 2**20  # as much as a slice of a recording
 MOST = 48
+SPARE = 6  # pieces that are kept for the next
 BLOCK = 4096  # of a file
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+
+
+class _Stock:
+    """Pieces that nobody uses, and how many there are in all. They come back from any thread."""
+
+    def __init__(self) -> None:
+        self.free: deque[mmap.mmap] = deque()
+        self._made, self._gone = 0, deque[None]()
+
+    @property
+    def pieces(self) -> int:
+        return self._made - len(self._gone)
+
+    def take(self, most: int) -> mmap.mmap | None:
+        """The one that was used last, or a new one; None: there are ``most``."""
+        if self.free:
+            return self.free.pop()
+        if self.pieces >= most:
+            return None
+        self._made += 1
+        return mmap.mmap(-1, PIECE_BYTES, **_PRIVATE)
+
+    def give(self, memory: mmap.mmap) -> None:
+        if len(self.free) < SPARE:
+            self.free.append(memory)
+        else:
+            self._gone.append(None)
 
 
 class Landing:
@@ -33,15 +61,22 @@ class Landing:
 
     :param most: so many pieces of ``PIECE_BYTES``.
     :ivar room: where the next read goes, ``READ_BYTES`` long.
-    :ivar made: pieces that there are.
     """
 
     def __init__(self, most: int = MOST) -> None:
-        self._most, self.made = most, 0
-        self._free: deque[mmap.mmap] = deque()
-        self._at = 0
-        self._lends = False
+        self._most = most
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all memory, but for what is lent."""
+        self._stock = _Stock()
+        self._at, self._lends = 0, False
         self._piece = self.room = memoryview(bytearray(READ_BYTES))  # enough until something is lent
+
+    @property
+    def pieces(self) -> int:
+        """How many there are."""
+        return self._stock.pieces
 
     def copied(self, size: int) -> bytes:
         """The first bytes of what was read."""
@@ -78,17 +113,13 @@ class Landing:
     def _renewed(self) -> bool:
         """Begin a piece; False: there is none, and what comes goes where no body stays."""
         self._at %= BLOCK  # bodies side by side stay so, as far as a file's blocks are concerned
-        if self._free:
-            memory = self._free.pop()  # the one that was used last
-        elif self.made < self._most:
-            memory = mmap.mmap(-1, PIECE_BYTES, **_PRIVATE)
-            self.made += 1
-        else:
+        memory = self._stock.take(self._most)
+        if memory is None:
             if len(self._piece) != READ_BYTES:
                 self._piece = memoryview(bytearray(READ_BYTES))
             self._at = 0
             return False
         owner = np.frombuffer(memory, dtype=np.uint8)  # what all views of the piece refer to
-        weakref.finalize(owner, self._free.append, memory).atexit = False
+        weakref.finalize(owner, self._stock.give, memory).atexit = False
         self._piece, self._lends = memoryview(owner), True  # type: ignore[arg-type]
         return True

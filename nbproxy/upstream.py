@@ -359,6 +359,7 @@ class Pool:
         """Drop every connection."""
         self._closed = True
         self._dialer.close()
+        self.landing.close()
         self._idle.clear()
         for connection in list(self._all):
             connection.abort()

@@ -62,7 +62,7 @@ def test_memory_is_used_again_once_nobody_has_it() -> None:
     place, kept = Landing(), []
     for _ in range(5 * PIECE_BYTES // 50_000):
         kept = [*kept[-3:], place.lend(0, 50_000)]
-    assert place.made == 2
+    assert place.pieces == 2
 
 
 def test_slow_holders_cannot_take_all_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_slow_holders_cannot_take_all_memory(monkeypatch: pytest.MonkeyPatch) ->
     for n in range(40):
         come(place, b"%02d" % n * 20_000)
         held.append(place.lend(0, 40_000))
-    assert place.made == 2
+    assert place.pieces == 2
     assert place.adopt([b"x" * 10], 10) is None
     assert [bytes(view[:2]) for view in held] == [b"%02d" % n for n in range(40)]
     held.clear()
@@ -83,3 +83,16 @@ def test_slow_holders_cannot_take_all_memory(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_is_larger_than_a_read_is_not_adopted() -> None:
     assert Landing().adopt([b"x" * (READ_BYTES + 1)], READ_BYTES + 1) is None
+
+
+def test_what_many_held_is_given_back_but_for_a_few_pieces() -> None:
+    place = Landing()
+    held = [place.lend(0, 200_000) for _ in range(10 * PIECE_BYTES // 200_000)]
+    assert place.pieces > 9
+    last = held.pop()
+    held.clear()
+    assert place.pieces == landing.SPARE + 1
+    place.close()
+    assert place.pieces == 0
+    assert len(last) == 200_000
+    assert bytes(place.lend(0, 2)) == b"\0\0"
