@@ -91,13 +91,13 @@ class Hollow(NamedTuple):
         return _offsets(self.bodies)
 
 
-def buffers_before(name: str) -> int:
+def _buffers_before(name: str) -> int:
     """How many buffers of a batch of the frame's columns stand before this column's."""
     before = pa.RecordBatch.from_pylist([], FRAME_SCHEMA).columns[: FRAME_SCHEMA.get_field_index(name)]
     return sum(len(column.buffers()) for column in before)
 
 
-ANSWERS_BUFFER = buffers_before("response_body") + 2  # behind which of them are there, and their offsets
+ANSWERS_BUFFER = _buffers_before("response_body") + 2  # behind which of them are there, and their offsets
 
 
 def hollow_steps(drafts: Sequence[Draft]) -> Steps[Hollow]:

@@ -85,30 +85,33 @@ class Landing:
     def lend(self, start: int, size: int) -> memoryview:
         """``size`` bytes of what was read, from ``start``; behind what was lent before, where there is room."""
         came = self.room[start : start + size]
-        if not self._lends and not self._renewed():
+        body = self._place(size)
+        if body is None:
             return memoryview(came.tobytes())
-        body = self._piece[self._at : self._at + size]
         body[:] = came
-        self._advance(size)
         return body
 
     def adopt(self, pieces: Sequence[bytes | memoryview], size: int) -> memoryview | None:
         """The first ``size`` bytes of what came by pieces, as if it had been lent; None where there is no room."""
-        if size > READ_BYTES or (not self._lends and not self._renewed()):
+        body, end = self._place(size), 0
+        if body is None:
             return None
-        body, end = self._piece[self._at : self._at + size], 0
         for piece in pieces:
             begin, end = end, min(end + len(piece), size)
             body[begin:end] = piece[: end - begin]
-        self._advance(size)
         return body
 
-    def _advance(self, size: int) -> None:
+    def _place(self, size: int) -> memoryview | None:
+        """Behind what was lent before; None where there is no room."""
+        if size > READ_BYTES or (not self._lends and not self._renewed()):
+            return None
+        body = self._piece[self._at : self._at + size]
         self._at += size
         if self._at + READ_BYTES >= PIECE_BYTES:  # no body ends where the next piece may begin
             self._lends = False
             self._renewed()
         self.room = self._piece[self._at : self._at + READ_BYTES]
+        return body
 
     def _renewed(self) -> bool:
         """Begin a piece; False: there is none, and what comes goes where no body stays."""

@@ -197,7 +197,7 @@ class Connection(Watched, asyncio.BufferedProtocol):
             if (whole := self._reader.whole(data, size)) is not None:
                 head, start = whole
                 self.ended, self.awaited, self._reusable = True, False, head.persistent
-                user.on_whole(head, self._body(data, start, size))
+                user.on_whole(head, data[start:] if small else self._large(user, start, size))
                 return
             self._reader.receive(data if small else self._landing.copied(size))
             self._pump()
@@ -206,12 +206,8 @@ class Connection(Watched, asyncio.BufferedProtocol):
         if self.user is not None:
             self.user.on_flush()
 
-    def _body(self, data: bytes, start: int, size: int) -> bytes | memoryview:
-        if size < LARGE:
-            return data[start:]
-        if self.user is not None and self.user.borrows:
-            return self._landing.lend(start, size - start)
-        return self._landing.copied(size)[start:]
+    def _large(self, user: User, start: int, size: int) -> bytes | memoryview:
+        return self._landing.lend(start, size - start) if user.borrows else self._landing.copied(size)[start:]
 
     def _pump(self) -> None:
         while (user := self.user) is not None and not self.ended:

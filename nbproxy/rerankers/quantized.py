@@ -63,7 +63,7 @@ class Int8Linear(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(self, linear: Any, seen: Seen) -> None:
         super().__init__()
-        moved = _moved(seen.size, linear.weight.detach().abs().amax(0), _SHARE)
+        moved = _moved(seen.size, linear.weight.detach().abs().amax(0))
         low, high = min(0.0, float((seen.least / moved).min())), max(0.0, float((seen.most / moved).max()))
         self.scale = max(high - low, 1e-8) / 255
         self.zero = round(-low / self.scale)
@@ -87,7 +87,7 @@ class Grouped(torch.nn.Module):  # type: ignore[misc]
     def __init__(self, linear: Any, seen: Seen) -> None:
         super().__init__()
         weight = linear.weight.detach()
-        moved = _moved(seen.size, weight.abs().amax(0), _SHARE)
+        moved = _moved(seen.size, weight.abs().amax(0))
         self.shape = weight.shape
         levels, scales = _rounded(weight, seen, moved, GROUP if self.shape[1] % GROUP == 0 else self.shape[1])
         self.register_buffer("shrink", 1.0 / moved)
@@ -100,9 +100,9 @@ class Grouped(torch.nn.Module):  # type: ignore[misc]
         return functional.linear(inputs * self.shrink, weight, self.bias)
 
 
-def _moved(size: Any, weights: Any, share: float) -> Any:
+def _moved(size: Any, weights: Any) -> Any:
     """What each channel's inputs are divided by, and its weights multiplied."""
-    return (size**share / weights.clamp(min=1e-5) ** (1 - share)).clamp(min=1e-4)
+    return (size**_SHARE / weights.clamp(min=1e-5) ** (1 - _SHARE)).clamp(min=1e-4)
 
 
 def _rounded(weight: Any, seen: Seen, moved: Any, group: int) -> tuple[Any, Any]:
