@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -12,9 +13,9 @@ import msgspec
 import numpy as np
 
 from .dialects import Dialect
-from .exchange import Exchange, Route, id_texts, new_exchange_ids
+from .exchange import Exchange, Route, exchange_ids, id_texts, next_count
 from .heads import RequestHead, ResponseHead
-from .landing import Landing
+from .landing import Landing, Spot
 from .ranking import Ranking
 from .settings import Settings
 from .wire import LARGE
@@ -24,12 +25,16 @@ WHOLE = math.inf
 
 
 class Body(msgspec.Struct, gc=False, eq=False):
-    """A body's pieces by reference, until ``limit`` bytes are there, and its true size."""
+    """A body's pieces by reference, until ``limit`` bytes are there, and its true size.
+
+    :ivar spot: where it is, if it was laid beside other large bodies.
+    """
 
     limit: float = KEPT_OF_A_BODY
     size: int = 0
     first: bytes | memoryview = b""
     others: list[bytes | memoryview] | None = None
+    spot: Spot | None = None
 
     def add(self, data: bytes | memoryview) -> None:
         if not self.size:
@@ -54,7 +59,7 @@ class Body(msgspec.Struct, gc=False, eq=False):
         """Lay what is kept of it beside other large bodies, and let go of where it came."""
         kept = int(min(self.size, self.limit))
         if kept >= LARGE and (body := landing.adopt([self.first, *(self.others or ())], kept)) is not None:
-            self.first, self.others = body, None
+            self.first, self.others, self.spot = body, None, landing.spot
 
     @property
     def truncated(self) -> bool:
@@ -167,15 +172,10 @@ class Draft(msgspec.Struct, gc=False, eq=False):
         """Epoch microseconds of the request's first byte."""
         return self._identity()[0]
 
-    def identified(self) -> Draft:
-        """With its id fixed."""
-        self._identity()
-        return self
-
     def _identity(self) -> tuple[int, str]:
         if self.identity is None:
-            identify([self], start_times([self]))
-        assert self.identity is not None
+            started = epoch_us(np.array([self.t0]), clocks_apart())
+            self.identity = int(started[0]), id_texts(exchange_ids(started, next_count(1), os.urandom(8)))[0]
         return self.identity
 
     @property
@@ -230,14 +230,11 @@ class Draft(msgspec.Struct, gc=False, eq=False):
         )
 
 
-def identify(drafts: Sequence[Draft], started: Any) -> None:
-    """Fix the ids of drafts that have none, by :func:`start_times`."""
-    for draft, begin, text in zip(drafts, started.tolist(), id_texts(new_exchange_ids(started)), strict=True):
-        if draft.identity is None:
-            draft.identity = begin, text
+def clocks_apart() -> float:
+    """What ``perf_counter`` lacks to epoch seconds, now: a machine that sleeps moves its clocks apart."""
+    return time.time() - perf_counter()
 
 
-def start_times(drafts: Sequence[Draft]) -> Any:
-    """When they started, as an array of epoch microseconds."""
-    t0 = np.fromiter([draft.t0 for draft in drafts], dtype=np.float64, count=len(drafts))
-    return ((t0 + (time.time() - perf_counter())) * 1e6).astype(np.int64)
+def epoch_us(times: Any, apart: float) -> Any:
+    """Epoch microseconds of an array of ``perf_counter`` times, ``apart`` being :func:`clocks_apart` of then."""
+    return ((times + apart) * 1e6).astype(np.int64)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-import itertools
-import os
+import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -87,24 +86,33 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return sum(len(body) for body in bodies if body)
 
 
-_count = itertools.count()
+_counted, _counting = 0, threading.Lock()
 _PAIRS = np.frombuffer(bytes(range(256)).hex().encode(), dtype=np.uint16)  # two digits each
 _DIGITS = np.array([place for place in range(36) if place not in (8, 13, 18, 23)])
 
 
-def new_exchange_ids(started: Any) -> Any:
+def next_count(n: int) -> int:
+    """The first of ``n`` numbers that nobody else gets. From any thread."""
+    global _counted
+    with _counting:
+        first, _counted = _counted, _counted + n
+    return first
+
+
+def exchange_ids(started: Any, first: int, noise: bytes) -> Any:
     """Time-ordered UUIDs (version 7, RFC 9562 §5.7) of exchanges that began at ``started``, an array of n epoch
     microseconds: an array of n × 36 characters.
 
-    The 12 bits after the millisecond count up, so that what is made one after the other in a millisecond stays in
-    order. From any thread.
+    :param first: of the numbers (:func:`next_count`) that are the 12 bits after the millisecond, so that what is made
+        one after the other in a millisecond stays in order.
+    :param noise: 8 random bytes each.
     """
     n = len(started)
     raw = np.empty((n, 16), dtype=np.uint8)
     raw[:, :8] = (started // 1000 << 16).astype(">i8").view(np.uint8).reshape(n, 8)
-    counts = np.fromiter(itertools.islice(_count, n), dtype=np.int64, count=n)
+    counts = first + np.arange(n)
     raw[:, 6:8] = (0x7000 | counts & 0xFFF).astype(">u2").view(np.uint8).reshape(n, 2)
-    raw[:, 8:] = np.frombuffer(os.urandom(8 * n), dtype=np.uint8).reshape(n, 8)
+    raw[:, 8:] = np.frombuffer(noise, dtype=np.uint8).reshape(n, 8)
     raw[:, 8] = 0x80 | raw[:, 8] & 0x3F
     out = np.full((n, 36), ord("-"), dtype=np.uint8)
     out[:, _DIGITS] = _PAIRS[raw].view(np.uint8)

@@ -141,11 +141,12 @@ class RequestHead(Head):
     :ivar destination: room for the server: who answers such a request.
     :ivar before: room for the server: what goes upstream before the target, mostly nothing.
     :ivar outbound: room for the relay: the request as it goes upstream.
+    :ivar recorded: room for the recording: the target and the field lines as they are stored.
     """
 
     __slots__ = (
-        "authority", "before", "destination", "expects_continue", "last", "method", "outbound", "plain", "scheme",
-        "target", "upgrade",
+        "authority", "before", "destination", "expects_continue", "last", "method", "outbound", "plain", "recorded",
+        "scheme", "target", "upgrade",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int, block: bytes) -> None:
@@ -163,6 +164,7 @@ class RequestHead(Head):
         self.plain = self.minor == 1 and self.persistent and self.method != "HEAD"
         self.destination: Any = None
         self.outbound: bytes | None = None
+        self.recorded: tuple[bytes, str] | None = None
 
     def _origin_form(self, target: bytes) -> str:
         if self.method == "CONNECT":
@@ -218,6 +220,7 @@ class RequestHead(Head):
 class _Unread:
     method = target = ""
     block = b""
+    recorded = None
 
 
 UNREAD = cast(RequestHead, _Unread())  # stands where a request's head could not be read; only recorded

@@ -1,16 +1,13 @@
-"""What waits to be recorded: appended on the event loop, taken by the recorder's thread.
+"""What waits to be recorded: written down on the event loop, taken by the recorder's thread.
 
 Laws:
 
-- :meth:`Intake.append` is all that the loop pays: an append to a deque, and now and then a slice of columns. It never
-  blocks, raises, or waits for the disk. If the thread falls so far behind that ``BACKLOG_ROWS`` rows or
+- :meth:`Intake.append` is all that the loop pays: an append to a deque, and now and then what has come is written down.
+  It never raises or waits for the disk. If the thread falls so far behind that ``BACKLOG_ROWS`` rows or
   ``BACKLOG_BYTES`` of bodies wait, new rows are refused.
-- What comes is a reference (an ended ``Draft``). Plain ones become columns on the loop, ``SLICE_ROWS`` at once: two
-  threads that want the interpreter cost each other more than the work. So every ``FLUSH_S`` the loop is asked to make
-  columns of what there is with the next rows, and only if too few come the thread does it. Where there is no file, they
-  become columns when somebody reads them (``unbuilt``).
-- A slice is made in steps, one every ``STEP_ROWS`` rows: at once it would keep as many requests waiting as come in a
-  millisecond. Whoever hands over what is behind it makes the rest of it first.
+- Plain exchanges are written down in a ledger, ``FRESH_ROWS`` at once: so few are still in a near cache, and for so
+  many it pays to bring the code there. Others are kept among them as they are. A slice is what came until there were
+  ``SLICE_ROWS`` rows or ``SLICE_BYTES`` of bodies, ``FLUSH_S`` had passed, or somebody asked for it.
 - Everything is taken in the order in which it came; a barrier (an event) stands behind what came before it.
 """
 
@@ -20,78 +17,56 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from .batches import Row, Steps
 from .drafts import Draft
 from .exchange import Exchange
+from .ledger import Ledger
+from .slices import Slice
 
 FLUSH_S = 0.1
-ASKED_S = 0.02  # so long the thread waits for the loop to make columns of what is left
-FLUSH_ROWS = 4096
 FLUSH_BYTES = 16 * 2**20
-HURRY_ITEMS = 4  # slices
-SLICE_ROWS, SLICE_BYTES = 512, 8 * 2**20  # two milliseconds of the loop, in eight steps or nine
-STEP_ROWS = 8
-HEAVY_BYTES = 2**20  # of a slice, whose bodies are not copied on the loop, and are best written while they are near
+FRESH_ROWS = 16
+SLICE_ROWS, SLICE_BYTES = 1024, 8 * 2**20
+HEAVY_BYTES = 2**20  # of a slice, whose bodies are best written while they are near
 BACKLOG_ROWS = 65_536
 BACKLOG_BYTES = 256 * 2**20
+
+Row = Exchange | Draft
 
 
 class Late(NamedTuple):
     """A ranking that came after its exchange, or a click."""
 
     carrier: Exchange
-    weight: int = 0
 
 
-class Built(NamedTuple):
-    """Plain rows as they are kept: what ``build`` has made of them."""
-
-    kept: Any
-    weight: int
-    rows: int
-
-
-Item = Row | Late | Built | threading.Event  # an event is a barrier: set once all before it is written
-
-
-class _Making(NamedTuple):
-    """A slice that is being made."""
-
-    steps: Steps[Any]
-    drafts: list[Draft]
-    weight: int
+Item = Slice | threading.Event  # an event is a barrier: set once all before it is written
 
 
 class Intake:
     """Between the loop and the recorder's thread.
 
-    :param builds: whether plain drafts are made into columns here; else all of them are the thread's. Settable.
-    :param build: makes of plain drafts, whose bodies have so many bytes, what is kept of them. Under :attr:`gate`.
+    :param plain: whether plain exchanges are written down; else all of them are kept as they are. Settable.
+    :param prepare: called with each slice before the thread gets it; by the loop, as a rule, where nobody else wants
+        the interpreter: two threads that want it cost each other more than the work. Under :attr:`gate`.
     :ivar gate: held while rows change hands; who counts rows holds it too.
     :ivar closed: nothing more is taken.
     :ivar refused: rows that were not.
     :ivar went: bytes of bodies that were taken out.
     """
 
-    def __init__(
-        self,
-        *,
-        builds: bool,
-        build: Callable[[list[Draft], int], Steps[Any]],
-    ) -> None:
-        self.builds, self._make = builds, build
+    def __init__(self, *, plain: bool, prepare: Callable[[Slice], None]) -> None:
+        self.plain, self._prepare = plain, prepare
+        self._ledger = Ledger(SLICE_ROWS)
+        self._weight = 0  # of what is in it
+        self._fresh: deque[Row] = deque()
         self._pending: deque[Item] = deque()
-        self._plain: deque[Draft] = deque()  # those that are not built yet
-        self._plain_weight = 0
-        self._making: _Making | None = None
-        self.gate = threading.Lock()  # what leaves ``_plain`` is in ``_pending`` before anybody else's is
+        self.gate = threading.Lock()
         self._wake, self._hurry = threading.Event(), threading.Event()
-        self._awake = self._asked = False
-        self._answered = threading.Event()  # the loop did as it was asked
-        self._left = False  # what is not built yet may stay
-        self._came = self._rows_came = self._rows_went = 0
+        self._awake = False
+        self._came = self._rows_came = self._rows_went = 0  # each is one thread's to add to
+        self._lates = 0  # that wait
         self.went = self.refused = 0
         self.closed = False
 
@@ -105,16 +80,10 @@ class Intake:
             return False
         self._came += row.weight
         self._rows_came += 1
-        if self.builds and isinstance(row, Draft) and row.more is None:
-            self._plain.append(row)
-            self._plain_weight += row.weight
-            n = len(self._plain)
-            if n >= SLICE_ROWS or self._plain_weight >= SLICE_BYTES or self._asked:
-                self._begin()
-            elif self._making is not None and not n % STEP_ROWS:
-                self._step()
-        else:
-            self._hand_over(row)
+        self._fresh.append(row)
+        if len(self._fresh) >= FRESH_ROWS:
+            with self.gate:
+                self._write_down()
         if not self._awake:
             self._awake = True
             self._wake.set()
@@ -122,65 +91,61 @@ class Intake:
             self._hurry.set()
         return True
 
-    def _begin(self) -> None:
-        """Begin a slice of what there is; the one before is ended."""
-        with self.gate:
-            self._end()
-            weight, drafts = self._plain_weight, self._taken_out()
-            self._making = _Making(self._make(drafts, weight), drafts, weight)
-        if self._asked:
-            self._asked = False
-            self._answered.clear()  # it is about this slice
+    def _write_down(self) -> None:
+        """What has come since the last time. The gate is held."""
+        ledger, fresh = self._ledger, self._fresh
+        for _ in range(len(fresh)):
+            row = fresh.popleft()
+            if self.plain and isinstance(row, Draft) and row.more is None:
+                ledger.add(row)
+            else:
+                ledger.insert(row)
+            self._weight += row.weight
+            if len(ledger) >= SLICE_ROWS or self._weight >= SLICE_BYTES:
+                self._cut()
 
-    def _step(self) -> None:
-        with self.gate:
-            self._advance()
-
-    def _end(self) -> None:
-        """Make the rest of the slice that is being made. The gate is held."""
-        while self._making is not None:
-            self._advance()
-
-    def _advance(self) -> None:
-        if self._making is None:
-            return  # another thread has made the rest
-        steps, drafts, weight = self._making
-        try:
-            next(steps)
-            return
-        except StopIteration as end:
-            self._pending.append(Built(end.value, weight, len(drafts)))
-        except Exception:  # the thread finds which of them spoils it
-            self._pending.extend(drafts)
-        self._making = None
-        self._answered.set()
-        if weight >= HEAVY_BYTES or len(self._pending) >= HURRY_ITEMS:
-            self._hurry.set()
-
-    def _taken_out(self) -> list[Draft]:
-        self._plain_weight = 0
-        return [self._plain.popleft() for _ in range(len(self._plain))]
+    def _cut(self) -> None:
+        """Begin another slice. The gate is held."""
+        if len(self._ledger):
+            weight, self._weight = self._weight, 0
+            one = self._ledger.taken(weight)
+            with contextlib.suppress(Exception):  # the thread meets it again, and tells
+                self._prepare(one)
+            self._pending.append(one)
+            if weight >= HEAVY_BYTES:
+                self._hurry.set()
 
     # --- what any thread calls
 
-    def offer(self, item: Late) -> bool:
+    def offer(self, late: Late) -> bool:
         """Take what came late; False: refused."""
-        if self.closed or len(self._pending) >= BACKLOG_ROWS:
-            return False
-        self._hand_over(item)
+        with self.gate:
+            if self.closed or self._lates >= BACKLOG_ROWS:
+                return False
+            self._lates += 1
+            self._write_down()
+            self._ledger.insert(late)
+            if len(self._ledger) >= SLICE_ROWS:
+                self._cut()
         self._wake.set()
         return True
 
     def barrier(self) -> threading.Event:
         """An event that is set once all that came before is written."""
         done = threading.Event()
-        self._hand_over(done)
+        with self.gate:
+            self._write_down()
+            self._cut()
+            self._pending.append(done)
         self.hurry()
         return done
 
     def close(self) -> None:
         """Take nothing more."""
-        self.closed = True
+        with self.gate:
+            self.closed = True
+            self._write_down()
+            self._cut()
         self.hurry()
 
     def hurry(self) -> None:
@@ -188,48 +153,29 @@ class Intake:
         self._wake.set()
         self._hurry.set()
 
-    def _hand_over(self, *items: Item) -> None:
-        """To the thread, behind what has come before."""
-        with self.gate:
-            self._end()
-            self._pending.extend(self._taken_out())
-            self._pending.extend(items)
-
     # --- what the recorder's thread calls
 
     def wait(self, idle: float | None) -> None:
         """Until ``FLUSH_S`` after something came, or somebody is in a hurry; at most ``idle`` seconds for nothing."""
-        woken = self._wake.wait(FLUSH_S if self._unbuilt else idle)
-        self._left = woken and self._hurry.wait(FLUSH_S)  # who is in a hurry has handed over what is to be written
+        woken = self._wake.wait(FLUSH_S if self._fresh or len(self._ledger) else idle)
+        hurried = woken and self._hurry.wait(FLUSH_S)
         self._wake.clear()
         self._hurry.clear()
         self._awake = False  # what comes from now on sets the event again
-        if not self._left and self._unbuilt:
-            self._answered.clear()
-            self._asked = True
-            self._left = self._answered.wait(ASKED_S) and self._making is None
-            self._asked = False
+        if not hurried:  # else who is in a hurry has cut what is to be written
+            with self.gate:
+                self._write_down()
+                self._cut()
 
-    @property
-    def _unbuilt(self) -> bool:
-        return bool(self._plain) or self._making is not None
-
-    def taken(self) -> Iterator[list[Item]]:
-        """All that waits, so many at once as make a batch; what the loop will make columns of soon stays."""
-        if not self._left or self.closed:
-            self._hand_over()
-        self._left = False
-        while self._pending:
-            yield self._take()
-
-    def _take(self) -> list[Item]:
-        """By their number, and by their weight if they weigh as those that wait do."""
-        n = len(self._pending)
-        each = max(1, (self._came - self.went) // max(1, n))
-        taken: list[Item] = []
+    def taken(self) -> Iterator[Item]:
+        """All that was cut."""
         with contextlib.suppress(IndexError):  # a caller stands in for the thread, and so does another
-            for _ in range(min(n, FLUSH_ROWS, FLUSH_BYTES // each + 1)):
-                taken.append(self._pending.popleft())  # noqa: PERF401 - what was taken before the error counts
-        self.went += sum(item.weight for item in taken if not isinstance(item, threading.Event))
-        self._rows_went += sum(item.rows if isinstance(item, Built) else isinstance(item, Row) for item in taken)
-        return taken
+            while True:
+                item = self._pending.popleft()
+                if isinstance(item, Slice):
+                    lates = sum(isinstance(other, Late) for _, other in item.others)
+                    self.went += item.weight
+                    self._rows_went += len(item) - lates
+                    with self.gate:
+                        self._lates -= lates
+                yield item

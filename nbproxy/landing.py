@@ -14,6 +14,7 @@ Laws:
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import weakref
 from collections import deque
@@ -26,32 +27,48 @@ PIECE_BYTES = 8 * 2**20  # as much as a slice of a recording
 MOST = 48
 SPARE = 6  # pieces that are kept for the next
 BLOCK = 4096  # of a file
+Spot = tuple[memoryview, int]  # a piece, and where in it
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
-class _Stock:
-    """Pieces that nobody uses, and how many there are in all. They come back from any thread."""
+class Stock:
+    """Pieces of memory, which come back by themselves, from any thread, when nobody refers to them any more.
 
-    def __init__(self) -> None:
-        self.free: deque[mmap.mmap] = deque()
+    :param most: so many.
+    :param huge: in huge pages, where the kernel has them: the first touch of one takes as long as that of its 512
+        small ones, so only for what is used again and again.
+    """
+
+    def __init__(self, most: int, *, huge: bool) -> None:
+        self._most, self._huge = most, huge
+        self._free: deque[mmap.mmap] = deque()
         self._made, self._gone = 0, deque[None]()
 
     @property
     def pieces(self) -> int:
+        """How many there are."""
         return self._made - len(self._gone)
 
-    def take(self, most: int) -> mmap.mmap | None:
-        """The one that was used last, or a new one; None: there are ``most``."""
-        if self.free:
-            return self.free.pop()
-        if self.pieces >= most:
+    def take(self) -> memoryview | None:
+        """The one that was used last, or a new one; None: there are as many as there may be."""
+        if not self._free and self.pieces >= self._most:
             return None
-        self._made += 1
-        return mmap.mmap(-1, PIECE_BYTES, **_PRIVATE)
+        memory = self._free.pop() if self._free else self._new()
+        owner = np.frombuffer(memory, dtype=np.uint8)  # what all views of the piece refer to
+        weakref.finalize(owner, self._give, memory).atexit = False
+        return memoryview(owner)  # type: ignore[arg-type]
 
-    def give(self, memory: mmap.mmap) -> None:
-        if len(self.free) < SPARE:
-            self.free.append(memory)
+    def _new(self) -> mmap.mmap:
+        self._made += 1
+        memory = mmap.mmap(-1, PIECE_BYTES, **_PRIVATE)
+        if self._huge and hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):
+                memory.madvise(mmap.MADV_HUGEPAGE)
+        return memory
+
+    def _give(self, memory: mmap.mmap) -> None:
+        if len(self._free) < SPARE:
+            self._free.append(memory)
         else:
             self._gone.append(None)
 
@@ -61,7 +78,10 @@ class Landing:
 
     :param most: so many pieces of ``PIECE_BYTES``.
     :ivar room: where the next read goes, ``READ_BYTES`` long.
+    :ivar spot: where the last body was laid; None: there was no room.
     """
+
+    spot: Spot | None = None
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -69,7 +89,7 @@ class Landing:
 
     def close(self) -> None:
         """Let go of all memory, but for what is lent."""
-        self._stock = _Stock()
+        self._stock = Stock(self._most, huge=True)
         self._at, self._lends = 0, False
         self._piece = self.room = memoryview(bytearray(READ_BYTES))  # enough until something is lent
 
@@ -104,7 +124,9 @@ class Landing:
     def _place(self, size: int) -> memoryview | None:
         """Behind what was lent before; None where there is no room."""
         if size > READ_BYTES or (not self._lends and not self._renewed()):
+            self.spot = None
             return None
+        self.spot = self._piece, self._at
         body = self._piece[self._at : self._at + size]
         self._at += size
         if self._at + READ_BYTES >= PIECE_BYTES:  # no body ends where the next piece may begin
@@ -116,13 +138,11 @@ class Landing:
     def _renewed(self) -> bool:
         """Begin a piece; False: there is none, and what comes goes where no body stays."""
         self._at %= BLOCK  # bodies side by side stay so, as far as a file's blocks are concerned
-        memory = self._stock.take(self._most)
-        if memory is None:
+        piece = self._stock.take()
+        if piece is None:
             if len(self._piece) != READ_BYTES:
                 self._piece = memoryview(bytearray(READ_BYTES))
             self._at = 0
             return False
-        owner = np.frombuffer(memory, dtype=np.uint8)  # what all views of the piece refer to
-        weakref.finalize(owner, self._stock.give, memory).atexit = False
-        self._piece, self._lends = memoryview(owner), True  # type: ignore[arg-type]
+        self._piece, self._lends = piece, True
         return True

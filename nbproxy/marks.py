@@ -20,6 +20,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .slices import opened
+
 _HEAD = struct.Struct("<Ii")  # the continuation mark, and the metadata's size
 Ids = tuple[str, str]
 _CUT = (OSError, EOFError, struct.error, pa.ArrowInvalid)
@@ -142,4 +144,4 @@ def _read(buffer: Any, place: int, schema: Any) -> tuple[Any, int]:
     end = place + _HEAD.size + metadata + message.body.size
     if end > len(buffer):
         raise EOFError
-    return pa.ipc.read_record_batch(message, schema), end
+    return opened(pa.ipc.read_record_batch(message, schema)), end

@@ -7,14 +7,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from .unbuilt import Unbuilt
+from .slices import Slice
 
 MERGE = 256  # so many small batches become one: each costs 6 KB beyond its rows
 SMALL_BYTES = 65_536
 
 
 class MemoryLog:
-    """Arrow batches, or what will be ones, oldest first; at most ``limit`` bytes of them. Not thread-safe.
+    """Arrow batches, and slices that become ones when they are read, oldest first; at most ``limit`` bytes of them.
+    Not thread-safe.
 
     Over the limit the oldest bulky columns become null; when none is left, the oldest batches go.
 
@@ -36,7 +37,7 @@ class MemoryLog:
     def batches(self) -> list[Any]:
         """As record batches, which they stay."""
         for place, item in enumerate(self._batches):
-            if isinstance(item, Unbuilt):
+            if isinstance(item, Slice):
                 self._batches[place] = batch = item.batch()
                 self.bytes += batch.nbytes - item.nbytes
         return list(self._batches)
@@ -44,7 +45,8 @@ class MemoryLog:
     def append(self, batch: Any) -> None:
         """Add a batch, and make room for it."""
         self._batches.append(batch)
-        self._small = self._small + 1 if batch.nbytes <= SMALL_BYTES else 0
+        small = batch.nbytes <= SMALL_BYTES and not isinstance(batch, Slice)
+        self._small = self._small + 1 if small else 0
         self.bytes += batch.nbytes
         if self._small >= MERGE:
             self._merge()
@@ -69,7 +71,7 @@ class MemoryLog:
         self.bytes += bare.nbytes
 
     def _stripped(self, batch: Any) -> Any:
-        if isinstance(batch, Unbuilt):
+        if isinstance(batch, Slice):
             batch.strip()
             return batch
         for name in self._bulky:
@@ -80,15 +82,8 @@ class MemoryLog:
 
     def _merge(self) -> None:
         newest = [self._batches.pop() for _ in range(self._small)]
-        merged = _joined(newest[::-1])
+        merged = pa.Table.from_batches(newest[::-1]).combine_chunks().to_batches()[0]
         self._batches.append(merged)
         self.bytes += merged.nbytes - sum(batch.nbytes for batch in newest)
         self._bare = min(self._bare, len(self._batches) - 1)
         self._small = 0
-
-
-def _joined(batches: list[Any]) -> Any:
-    if all(isinstance(batch, Unbuilt) for batch in batches):
-        return Unbuilt.joined(batches)
-    built = [batch.batch() if isinstance(batch, Unbuilt) else batch for batch in batches]
-    return pa.Table.from_batches(built).combine_chunks().to_batches()[0]

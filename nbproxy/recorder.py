@@ -22,60 +22,42 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import platformdirs
 
 from . import frames
-from .batches import (
-    Hollow,
-    Row,
-    Steps,
-    all_plain,
-    events_batch,
-    has_events,
-    hits_batch,
-    hollow_steps,
-    plain_steps,
-    rows_batch,
-)  # fmt: skip
+from .batches import events_batch, frame_batch, has_events, hits_batch, merged
 from .clicks import Click
 from .drafts import Draft
 from .errors import ConfigError, NbproxyError
 from .exchange import Exchange
-from .finishing import OnError, Redact, finish, late, without_credentials
-from .intake import HEAVY_BYTES, Built, Intake, Item, Late
+from .finishing import OnError, Redact, finish, late
+from .intake import Intake, Late, Row
 from .newest import Newest
 from .ranking import Ranking
 from .segments import EVENTS, HITS, ROLL_BYTES, ROWS, Kind, Log, Table, segments, shrink, size_of
-from .streams import Bench, Message, runs
-from .unbuilt import Unbuilt
+from .slices import Placed, Slice
+from .stats import Tally, tally
 from .warn import warn
 
 IDLE_S = 5.0  # with nothing to write for so long there is time to seal, one stream each time
 RING = 256
-BUSY_ROWS, BUSY_BYTES = 64, 4 * 2**20  # while so much comes in 100 ms a full stream is not sealed yet …
-ROLLED_SHARE = 4  # … until what waits to be is a fourth of the limit
+BUSY_ROWS, BUSY_BYTES = 64, 4 * 2**20  # while so much comes in 100 ms, and …
+CALM_S = 3.0  # … for so long after it, a full stream is not sealed yet: loads come in bursts …
+ROLLED_SHARE = 2  # … until what waits to be is half of the limit
 MEMORY_BYTES = 256 * 2**20  # of each table where there is no directory
 SPILL_BYTES = 64 * 2**20  # of each table while the disk refuses
 LIMIT_BYTES = 10 * 2**30
-FEW = 4  # places where a slice's bodies are, that they are written from
+FEW_ROWS = 64  # of which columns are made at once: then it costs little, and when many are read a lot
 
 _SESSION = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class BodiesRemoved(NbproxyError):
     """An event, not a failure: the recording reached its limit, so the oldest bodies (or texts) went."""
-
-
-class Scattered(NamedTuple):
-    """A batch whose bodies lie in many places."""
-
-    hollow: Hollow
-    runs: Sequence[memoryview]
 
 
 class RecordingStopped(NbproxyError):
@@ -99,7 +81,7 @@ class Recorder:
     :param limit_bytes: of all recordings in the directory; over it the oldest bodies go. None: unlimited.
     :param on_error: called as (where, exchange id, exception), from any thread; ``where`` is ``complete``,
         ``redact`` or ``recording``. A disk that refuses is told once until it works again.
-    :param count: called with the rows that have come, written or dropped; from any thread.
+    :param count: called with a tally of exchanges that have come, written or dropped; from any thread.
     :raises ConfigError: the directory cannot be created or written to.
 
     :ivar exchanges: how many were recorded (searches of a multi-search not counted apart).
@@ -113,7 +95,7 @@ class Recorder:
         redact: Redact | None = None,
         limit_bytes: int | None = LIMIT_BYTES,
         on_error: OnError | None = None,
-        count: Callable[[Sequence[Row]], None] | None = None,
+        count: Callable[[Tally], None] | None = None,
         roll_bytes: int | None = None,
     ) -> None:
         if not _SESSION.fullmatch(session_id):
@@ -124,11 +106,10 @@ class Recorder:
         self._count = count or (lambda _: None)
         self._settled = 0  # bytes in sealed files
         self._all = self._rows, self._hits, self._events = self._tables(roll_bytes)
-        self._bench = Bench()
-        self._intake = Intake(builds=redact is None, build=self._build)
+        self._intake = Intake(plain=redact is None, prepare=self._prepare)
         self._newest = Newest(RING)
         self._lock = threading.Lock()
-        self._unfit = 0
+        self._unfit, self._calm_at = 0, 0.0
         self._sealing = self._finished = self._warned = False
         self._marks = deque([(0, 0)], maxlen=2)  # rows and bytes at the beginning of the last rounds
         self._pid = os.getpid()
@@ -140,7 +121,7 @@ class Recorder:
     def append(self, row: Row) -> None:
         """Take an exchange, or the draft of one that has ended; from one thread only (the loop's)."""
         if not self._intake.append(row):
-            self._count([row])
+            self._count(tally([row]))
 
     def append_ranking(
         self, exchange_id: str, part: int | None, query_id: str | None, query: str | None, ranking: Ranking
@@ -156,32 +137,12 @@ class Recorder:
         if not self._intake.offer(Late(carrier)):
             self._unfit += 1
 
-    def _build(self, drafts: list[Draft], weight: int) -> Steps[Unbuilt | Scattered | Message]:
-        """What is kept of plain drafts. They are serialised here, on the loop, where nobody else wants the interpreter;
-        large bodies that must be copied are left to the thread."""
-        kept: Unbuilt | Scattered | Message
-        if self._rows.log is None:
-            kept = listed = Unbuilt(drafts)
-        elif weight >= HEAVY_BYTES:
-            hollow = yield from hollow_steps(drafts)
-            yield
-            kept, listed = (yield from self._filled(hollow)), hollow.batch
-        else:
-            listed = yield from plain_steps(drafts)
-            yield
-            kept = self._bench.serialize(listed)
-        yield
-        self._count(drafts)
-        self.exchanges += len(drafts)
-        self._newest.add_batch(listed)
-        return kept
-
-    def _filled(self, hollow: Hollow) -> Steps[Scattered | Message]:
-        together = runs([body for body in hollow.bodies if body])
-        yield
-        if not together:
-            return self._bench.serialize(hollow.batch)  # its weight is requests'
-        return Scattered(hollow, together) if len(together) > FEW else self._bench.filled(hollow, together)
+    def _prepare(self, taken: Slice) -> None:
+        """What can be done before the thread has a slice."""
+        if not taken.others:
+            self._note(taken, ())
+            if self._rows.log is not None and taken.num_rows >= FEW_ROWS:
+                taken.message = self._rows.log.message(taken)
 
     # --- what others call
 
@@ -189,7 +150,7 @@ class Recorder:
         """Redact by another function from now on; what came before is written first. Nothing may come meanwhile."""
         if redact is not self._redact:
             self.flush()
-            self._redact, self._intake.builds = redact, redact is None
+            self._redact, self._intake.plain = redact, redact is None
 
     @property
     def dropped(self) -> int:
@@ -287,7 +248,7 @@ class Recorder:
             try:
                 self._drain()
                 self._tidy()
-            except BaseException as error:  # whatever it is, the next rows are not lost to it
+            except BaseException as error:  # the thread goes on
                 self._report("recording", None, error)
         self._finish()
 
@@ -296,10 +257,7 @@ class Recorder:
         if self._finished:
             return
         self._finished = True
-        try:
-            self._drain()
-        except Exception as error:
-            self._report("recording", None, error)
+        self._drain()
         for table in self._all:
             self._attempt(table, table.retry)
             if self._sealing and table.log is not None:
@@ -316,14 +274,22 @@ class Recorder:
 
     def _drain(self) -> None:
         self._marks.append((self.exchanges, self._intake.went))
-        for taken in self._intake.taken():
-            self._write(taken)
+        for item in self._intake.taken():
+            if not isinstance(item, Slice):
+                item.set()
+                continue
+            try:
+                self._write(item)
+            except (Exception, SystemExit) as error:  # whatever it is, the next rows are not lost to it
+                self._report("recording", None, error)
 
     @property
     def _busy(self) -> bool:
-        """Whether much came in this round or the one before: then nothing is compressed."""
-        rows, size = self._marks[0]
-        return self.exchanges - rows > BUSY_ROWS or self._intake.went - size > BUSY_BYTES
+        """Whether much came in this round or the one before, or lately: then nothing is compressed."""
+        (rows, size), now = self._marks[0], time.monotonic()
+        if self.exchanges - rows > BUSY_ROWS or self._intake.went - size > BUSY_BYTES:
+            self._calm_at = now + CALM_S
+        return now < self._calm_at
 
     @property
     def _tidied(self) -> bool:
@@ -335,67 +301,60 @@ class Recorder:
             if table.log is not None and table.log.rolled and not self._busy:
                 self._seal(table, table.log.seal_rolled)
 
-    def _write(self, taken: Sequence[Item]) -> None:
-        """What was taken, in order, and then the barriers that stood among the rows."""
-        try:
-            for built, items in groupby(taken, lambda item: isinstance(item, Built)):
-                write = self._write_built if built else self._write_rows
-                write(list(items))  # type: ignore[arg-type]
-        finally:
-            for one in taken:
-                if isinstance(one, threading.Event):
-                    one.set()
-
-    def _write_built(self, items: Sequence[Built]) -> None:
-        for kept, *_ in items:
-            if isinstance(kept, Unbuilt):
-                self._store(self._rows, [kept])
-            else:
-                message = self._bench.filled(*kept) if isinstance(kept, Scattered) else kept
-                self._attempt(self._rows, partial(self._rows.write_serialized, message.pieces))
-                self._bench.give(message)
-        self._roll_or_seal(self._rows)
-
-    def _write_rows(self, items: Sequence[Row | Late | threading.Event]) -> None:
+    def _write(self, taken: Slice) -> None:
         """One batch of each table, of those that have something to say."""
-        rows = self._completed([one for one in items if isinstance(one, Row)])
-        lates = self._completed([one.carrier for one in items if isinstance(one, Late)])
-        drafts_only = all(isinstance(row, Draft) for row in rows)
-        if not drafts_only:
-            rows = [row.identified() if isinstance(row, Draft) else row for row in rows]
-        batches = self._built(rows_batch, rows)
-        self._store(self._rows, batches)
-        ranked = [row for row in rows if row.rankings]
-        clicked = [row for row in rows if not isinstance(row, Draft) and row.clicks and not row.rankings]
-        self._store(self._hits, self._built(hits_batch, [*ranked, *lates]))
-        self._store(self._events, self._built(events_batch, list(filter(has_events, [*ranked, *clicked, *lates]))))
-        with self._intake.gate:
-            whole = [row for row in rows if row.part is None]
-            self._count(whole)
-            self.exchanges += len(whole)
-            if drafts_only:
-                for batch in batches:
-                    self._newest.add_batch(batch)
-            else:
-                self._newest.add([_exchange(row) for row in rows[-RING:]])
+        others = self._store_rows(
+            taken, self._completed([one for one in taken.others if not isinstance(one.item, Late)])
+        )
+        rows = [row for _, row in others]
+        late = [row for _, row in self._completed([one for one in taken.others if isinstance(one.item, Late)])]
+        self._store(self._hits, self._built(hits_batch, [*(row for row in rows if row.rankings), *late]))
+        self._store(self._events, self._built(events_batch, [row for row in (*rows, *late) if has_events(row)]))
+        if taken.others:
+            with self._intake.gate:
+                self._note(taken, others)
 
-    def _completed(self, rows: Sequence[Row]) -> list[Row]:
-        """As they are stored. Drafts that have nothing of their own stay drafts, unless the user's ``redact`` must see
-        them."""
-        if self._redact is None and all_plain(rows):
-            return list(rows)
-        done: list[Row] = []
-        for one in rows:
+    def _note(self, taken: Slice, others: Sequence[Placed[Exchange]]) -> None:
+        """Count what was recorded, and show it. The gate is held."""
+        whole = [row for _, row in others if row.part is None]
+        if taken.num_rows:
+            self._count(taken.tally)
+        if whole:
+            self._count(tally(whole))
+        self.exchanges += taken.num_rows + len(whole)
+        self._newest.add(taken, others)
+
+    def _store_rows(self, plain: Slice, others: Sequence[Placed[Exchange]]) -> Sequence[Placed[Exchange]]:
+        """:returns: which of the others could be stored."""
+        if others:
+            others, batch = self._fitting(others)
+            if plain.num_rows and others:
+                batch = merged(plain.batch(), batch, [place for place, _ in others])
+        if others:
+            self._store(self._rows, [batch])
+        elif plain.num_rows:
+            self._store(self._rows, [plain if plain.num_rows >= FEW_ROWS else plain.batch()])
+        return others
+
+    def _completed(self, rows: Sequence[Placed[Row | Late]]) -> list[Placed[Exchange]]:
+        """As they are stored."""
+        done: list[Placed[Exchange]] = []
+        for place, row in rows:
+            exchange = row.carrier if isinstance(row, Late) else row
             try:
-                if self._redact is None and all_plain([one]):
-                    done.append(one)
-                else:
-                    exchange = one.exchange() if isinstance(one, Draft) else one
-                    done += finish(exchange, self._redact, self._report)
+                exchange = exchange.exchange() if isinstance(exchange, Draft) else exchange
+                done += [Placed(place, one) for one in finish(exchange, self._redact, self._report)]
             except Exception as error:  # not what an Exchange says it is; what cannot be redacted is not stored
                 self._unfit += 1
-                self._report("recording", one.exchange_id, error)
+                self._report("recording", exchange.exchange_id, error)
         return done
+
+    def _fitting(self, rows: Sequence[Placed[Exchange]]) -> tuple[Sequence[Placed[Exchange]], Any]:
+        """Those that can be stored, and their batch."""
+        with contextlib.suppress(Exception):
+            return rows, frame_batch([row for _, row in rows])
+        fit = [one for one in rows if self._built(frame_batch, [one.item])]
+        return fit, frame_batch([row for _, row in fit]) if fit else None
 
     def _built(self, make: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """One batch; where an item spoils it, one for each of the others."""
@@ -485,10 +444,6 @@ class Recorder:
             self._warned = True
             warn(frames.warning_for(ids))
         return frames.to_frame(frames.without_ids(table, ids), columns)
-
-
-def _exchange(row: Row) -> Exchange:
-    return without_credentials(row.exchange()) if isinstance(row, Draft) else row
 
 
 def _roll_bytes(limit: int | None) -> int:

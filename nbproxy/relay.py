@@ -217,11 +217,12 @@ class Relay:
             self._keep = True
         else:
             lines = self._begin_answer(head)
-        if body:
-            draft.got_body = Body(draft.keep[1], len(body), body)
         if isinstance(body, bytes):
+            if body:
+                draft.got_body = Body(draft.keep[1], len(body), body)
             self._client.write(lines + body)
         else:
+            draft.got_body = Body(draft.keep[1], len(body), body, None, self._context.pool.landing.spot)
             self._client.write_all((lines, body))
         self._close_if_done()
 

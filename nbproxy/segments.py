@@ -21,7 +21,6 @@ import contextlib
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -32,11 +31,11 @@ import pyarrow as pa
 from .errors import ConfigError
 from .frames import EVENT_COLUMNS, FRAME_COLUMNS, HITS_COLUMNS, Column, conform, from_batches, place_of, schema
 from .memory import MemoryLog
-from .streams import Bench, StreamFile, open_new, prelude
+from .slices import ENVELOPE, Slice, blocks_of, opened
+from .streams import Bench, Message, StreamFile, open_new, prelude
 
 ROLL_BYTES = 64 * 2**20
 ROLL_BATCHES = 4096  # a quiet session writes a batch per exchange, 6 KB each at least
-LOOK_S = 1.0
 BULK_ROWS = 256  # in one compressed batch, so that one body can be read without the rest
 
 _NAME = re.compile(r"(rows|bodies|hits|texts|events)-([A-Za-z0-9_.-]+)-(\d{6,})\.(arrows|arrow)")
@@ -50,16 +49,23 @@ class Kind(NamedTuple):
     :ivar name: of its files.
     :ivar bulk: of the files of its large columns.
     :ivar bulky: those columns.
+    :ivar enveloped: whether the batches of its stream stand in envelopes (:mod:`slices`).
     """
 
     name: str
     bulk: str
     columns: Mapping[str, Column]
     bulky: tuple[str, ...]
+    enveloped: bool = False
 
     @property
     def light(self) -> list[str]:
         return [name for name in self.columns if name not in self.bulky]
+
+    @property
+    def schema(self) -> Any:
+        """Of its streams."""
+        return ENVELOPE if self.enveloped else schema(self.columns)
 
 
 ROWS = Kind(
@@ -67,6 +73,7 @@ ROWS = Kind(
     "bodies",
     FRAME_COLUMNS,
     ("request_body", "response_body", "upstream_request_body", "upstream_response_body"),
+    enveloped=True,
 )
 HITS = Kind("hits", "texts", HITS_COLUMNS, ("text",))
 EVENTS = Kind("events", "", EVENT_COLUMNS, ())  # of interleavings, which most recordings have none of
@@ -201,7 +208,7 @@ def stream_batches(segment: Segment) -> list[Any]:
     with contextlib.suppress(StopIteration, *_BROKEN):
         reader = pa.ipc.open_stream(buffer)
         while True:
-            batches.append(reader.read_next_batch())
+            batches.append(opened(reader.read_next_batch()))
     return batches
 
 
@@ -211,7 +218,7 @@ def seal(segment: Segment) -> Segment:
     :raises OSError: nothing was sealed, the stream is as it was.
     """
     kind = segment.kind
-    table = read(segment)
+    table = conform(from_batches(stream_batches(segment), kind.columns), kind.columns)  # mapped: nothing is copied
     if table.num_rows and kind.bulky:
         _write_file(segment.bulk, table.select(kind.bulky), compression=_codec())
     _write_file(segment.file, table.select(kind.light), compression=None)
@@ -227,12 +234,13 @@ def _codec() -> str | None:
 def _write_file(path: Path, table: Any, compression: str | None) -> None:
     """The bulk in small compressed batches, the rest in one."""
     new = path.with_suffix(".tmp")
-    rows = BULK_ROWS if compression else None
+    rows = BULK_ROWS if compression else max(1, table.num_rows)
     try:
         with open_new(new, os.O_TRUNC) as file:  # buffered: a raw file may write less than it is given
             options = pa.ipc.IpcWriteOptions(compression=compression)
             with pa.ipc.new_file(file, table.schema, options=options) as writer:
-                writer.write_table(table, max_chunksize=rows)
+                for start in range(0, table.num_rows, rows):
+                    writer.write_table(table.slice(start, rows).combine_chunks())
             file.flush()
             os.fsync(file.fileno())  # the stream is removed after this
         new.replace(path)
@@ -286,7 +294,6 @@ class Log:
         self._open: Segment | None = None
         self._rolled: list[Segment] = []
         self._bench = Bench()
-        self._looked = 0.0
         self._file: StreamFile | None = None
         self._batches = 0
         self._seal_at = roll_bytes
@@ -312,28 +319,25 @@ class Log:
         return len(self._rolled)
 
     def append(self, batch: Any) -> None:
-        """Hand a batch to the operating system.
+        """Hand a batch, or a slice, to the operating system.
 
         :raises OSError: nothing of it is kept.
         """
-        self._looked = 0.0
-        with self._bench.serialized(batch) as pieces:
-            self.append_serialized(pieces)
-
-    def append_serialized(self, pieces: Sequence[memoryview]) -> None:
-        """The same for a batch that is a message already."""
-        if self._removed():
+        if self._file is None or self._file.removed:
             self._start()
-        self._write(pieces)
+        message = self.message(batch)
+        try:
+            self._write(message.pieces)
+        finally:
+            self._bench.give(message)
         self._batches += 1
 
-    def _removed(self) -> bool:
-        """Whether somebody removed the directory; looked for once a second."""
-        now = time.monotonic()
-        if self._file is not None and now - self._looked < LOOK_S:
-            return False
-        self._looked = now
-        return self._file is None or self._file.removed
+    def message(self, batch: Any) -> Message:
+        """A batch, or a slice, as it is written. From any thread."""
+        if isinstance(batch, Slice):
+            made, batch.message = batch.message, None
+            return made or self._bench.enclose(*batch.blocks())
+        return self._bench.enclose(blocks_of(batch)) if self.kind.enveloped else self._bench.serialize(batch)
 
     def seal(self, changing: AbstractContextManager[Any] = _ALONE) -> None:
         """Seal the open stream, if there is one; the next append begins another.
@@ -385,7 +389,7 @@ class Log:
         self._file = StreamFile(fresh.stream)
         self._open, self._batches, self._seal_at = fresh, 0, self._roll
         try:
-            self._write(prelude(schema(self.kind.columns)).pieces)
+            self._write(prelude(self.kind.schema).pieces)
         except OSError:
             self.close()
             self._open = None
@@ -422,16 +426,6 @@ class Table:
             return self.log.append(batch)
         except OSError:
             self.memory.append(batch)
-            raise
-
-    def write_serialized(self, pieces: Sequence[memoryview]) -> None:
-        """:meth:`write` for a batch that is bytes already; there is a log."""
-        assert self.log is not None
-        try:
-            self.retry()
-            self.log.append_serialized(pieces)
-        except OSError:
-            self.memory.append(pa.ipc.read_record_batch(b"".join(pieces), schema(self.kind.columns)))  # a copy to keep
             raise
 
     def retry(self) -> None:

@@ -22,21 +22,20 @@ import os
 import struct
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
-from .batches import ANSWERS_BUFFER, Hollow
 from .landing import BLOCK
 
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _SLOW_S, _SLOW_BYTES_S = 0.02, 300e6  # a disk that takes longer is better behind the page cache
 
-_SHORT, _SIZE, _LONG, _LONGS = map(struct.Struct, ("<H", "<i", "<q", "<qq"))
+_SHORT, _SIZE, _SIZES, _LONG, _LONGS = map(struct.Struct, ("<H", "<i", "<ii", "<q", "<qq"))
 _HEAD = 8  # a continuation mark and the metadata's size
 _ALIGNED = 8  # where a buffer may begin
 _MOST_PIECES = 512  # of one write; the system's limit is 1,024 as a rule
@@ -140,15 +139,6 @@ class Bench:
         self._large: deque[mmap.mmap] = deque(maxlen=4)
         self._preludes: dict[int, int] = {}
 
-    @contextlib.contextmanager
-    def serialized(self, batch: Any) -> Iterator[Sequence[memoryview]]:
-        """The batch as it stands in a stream, for as long as the context lasts."""
-        message = self.serialize(batch)
-        try:
-            yield message.pieces
-        finally:
-            self.give(message)
-
     def serialize(self, batch: Any) -> Message:
         """The batch as it stands in a stream; to be given back."""
         prelude, size = self._prelude(batch.schema), pa.ipc.get_record_batch_size(batch)
@@ -161,18 +151,40 @@ class Bench:
         _stretch(memoryview(memory)[begin:], pad)
         return Message([memoryview(memory)[begin : begin + pad + size]], memory)
 
-    def filled(self, hollow: Hollow, runs: Sequence[memoryview]) -> Message:
-        """The same for a batch without its bodies, which stand behind the rest of it: ``runs`` of them. Those that lie
-        side by side are written from where they are."""
-        before = _address(runs[0]) % BLOCK  # bytes between, so that the file's blocks are memory's
+    def enclose(self, blocks: Sequence[Any], last: Sequence[memoryview] = ()) -> Message:
+        """A batch of one row, of ``large_binary`` columns, as it stands in a stream; to be given back.
+
+        :param blocks: the values of all columns but the last: bytes.
+        :param last: the value of the last one in pieces. Those that fill blocks are written from where they are.
+        """
+        size = sum(map(len, last))
+        before = _address(last[0]) % BLOCK if last else 0  # bytes between, so that the file's blocks are memory's
         odd = before % _ALIGNED  # of those, what counts as data
-        size = sum(map(len, runs))
-        gathered = _of_size(self._large, size + 2 * BLOCK)
-        bodies = _in_blocks(runs, gathered, before)
-        message = self.serialize(hollow.batch)
-        after = sum(map(len, bodies)) - before - size
-        append_buffer(message.pieces[0], ANSWERS_BUFFER, hollow.offsets + odd, gap=before - odd, after=after)
-        return message._replace(pieces=[*message.pieces, *bodies], gathered=gathered)
+        template = _template(len(blocks) + 1)
+        entries: list[int] = []
+        places, at = [], 0
+        for block in blocks:
+            entries += (at, 0, at, _LONGS.size, at + _LONGS.size, len(block))
+            places.append(at)
+            at += _LONGS.size + -(-len(block) // _ALIGNED) * _ALIGNED
+        entries += (at, 0, at, _LONGS.size, at + _LONGS.size + before - odd, odd + size)
+        end = _HEAD + len(template.metadata)
+        whole = _whole(end + at + _LONGS.size)
+        body = whole - at - _LONGS.size
+        memory = _of_size(self._free, whole)
+        room = memoryview(memory)
+        room[_HEAD:end] = template.metadata
+        room[end:body] = bytes(body - end)
+        for place, block in zip(places, blocks, strict=True):
+            begin = body + place
+            _LONGS.pack_into(room, begin, 0, len(block))
+            begin += _LONGS.size
+            room[begin : begin + len(block)] = block
+        _LONGS.pack_into(room, body + at, odd, odd + size)
+        gathered = _of_size(self._large, size + 2 * BLOCK) if last else None
+        pieces = [] if gathered is None else _in_blocks(last, gathered, before)
+        template.fill(room, body - _HEAD, whole - body + sum(map(len, pieces)), entries)
+        return Message([room[:whole], *pieces], memory, gathered)
 
     def give(self, message: Message) -> None:
         """Take the memory back."""
@@ -193,27 +205,6 @@ def _of_size(free: deque[mmap.mmap], size: int) -> mmap.mmap:
         if len(memory) >= size:
             return memory
     return mmap.mmap(-1, _whole(size + size // 4))
-
-
-def runs(bodies: Sequence[bytes | memoryview]) -> list[memoryview]:
-    """Those that lie side by side as one. (Bodies of two owners never do: a :class:`Landing` sees to it, and what
-    allocates objects puts their heads between.)"""
-    if not bodies:
-        return []
-    begins = np.array([_address(body) for body in bodies])
-    ends = begins + np.array([len(body) for body in bodies])
-    firsts = [0, *(np.nonzero(begins[1:] != ends[:-1])[0] + 1).tolist()]
-    lasts = [*(first - 1 for first in firsts[1:]), len(bodies) - 1]
-    return [
-        _part(bodies[first], int(begins[first]), int(ends[last])) for first, last in zip(firsts, lasts, strict=True)
-    ]
-
-
-def _part(body: bytes | memoryview, begin: int, end: int) -> memoryview:
-    """From where it begins on; the other end is perhaps another's."""
-    owner = body.obj if isinstance(body, memoryview) else body
-    base = _address(owner)
-    return memoryview(owner)[begin - base : end - base]
 
 
 def _in_blocks(runs: Sequence[memoryview], memory: mmap.mmap, before: int) -> list[memoryview]:
@@ -268,23 +259,35 @@ def _stretch(room: memoryview, pad: int) -> None:
     _SIZE.pack_into(room, 4, size + pad)
 
 
-def append_buffer(message: memoryview, place: int, offsets: Any, *, gap: int, after: int) -> None:
-    """Make the buffer of a record batch's column, empty so far, stand ``gap`` bytes behind all others, with ``after``
-    bytes behind it; and the offsets into it, which are in the buffer before it, these.
+class _Template(NamedTuple):
+    """The metadata of a batch of one row of so many ``large_binary`` columns, and where its numbers stand in a message.
 
     https://github.com/apache/arrow/blob/main/format/Message.fbs
     """
+
+    metadata: bytes
+    body: int
+    buffers: struct.Struct
+    buffers_at: int
+
+    def fill(self, message: memoryview, size: int, body: int, buffers: Sequence[int]) -> None:
+        """Of how many bytes the metadata is, and the body; where the buffers are in it, and of how many bytes."""
+        _SIZES.pack_into(message, 0, -1, size)
+        _LONG.pack_into(message, self.body, body)
+        self.buffers.pack_into(message, self.buffers_at, *buffers)
+
+
+@cache
+def _template(columns: int) -> _Template:
+    names = [str(number) for number in range(columns)]
+    message = memoryview(pa.record_batch([pa.array([b""], pa.large_binary())] * columns, names).serialize())
     table = _table(message, _HEAD)
-    body = _field(message, table, 3)
-    (size,) = _LONG.unpack_from(message, body)
     batch = _table(message, _field(message, table, 2))
     buffers = _table(message, _field(message, batch, 2))  # a vector: its length, then pairs of offset and length
-    entry = buffers + _SIZE.size + place * _LONGS.size
-    where, length = _LONGS.unpack_from(message, entry - _LONGS.size)
-    where += _HEAD + _SIZE.unpack_from(message, 4)[0]
-    message[where : where + length] = memoryview(offsets).cast("B")[:length]
-    _LONGS.pack_into(message, entry, size + gap, offsets[-1])
-    _LONG.pack_into(message, body, size + gap + int(offsets[-1]) + after)
+    end = _HEAD + int(_SIZE.unpack_from(message, 4)[0])
+    return _Template(
+        bytes(message[_HEAD:end]), _field(message, table, 3), struct.Struct(f"<{6 * columns}q"), buffers + _SIZE.size
+    )
 
 
 def _table(message: memoryview, at: int) -> int:

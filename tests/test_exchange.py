@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 
 import numpy as np
 
-from nbproxy.exchange import Exchange, id_texts, new_exchange_ids
+from nbproxy.exchange import Exchange, exchange_ids, id_texts, next_count
 
 
 def test_ids_are_ordered_version_7_uuids() -> None:
-    ids = id_texts(new_exchange_ids(1_790_000_000_000_000 + np.arange(20_000) * 500))
+    started = 1_790_000_000_000_000 + np.arange(20_000) * 500
+    ids = id_texts(exchange_ids(started, next_count(20_000), os.urandom(8 * 20_000)))
     assert [one[:13] for one in ids] == sorted(one[:13] for one in ids)
     assert len(set(ids)) == len(ids)
     assert {(uuid.UUID(one).version, uuid.UUID(one).variant) for one in ids} == {(7, uuid.RFC_4122)}
-    assert new_exchange_ids(np.array([], dtype=np.int64)).shape == (0, 36)
+    assert exchange_ids(np.array([], dtype=np.int64), 0, b"").shape == (0, 36)
+    assert next_count(1) == next_count(0) - 1
 
 
 def test_a_repr_is_one_short_harmless_line() -> None:

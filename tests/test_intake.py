@@ -1,8 +1,7 @@
-"""What waits to be recorded: everything once, in the order in which it came, whoever makes the columns."""
+"""What waits to be recorded: everything once, in the order in which it came, whoever takes it."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,89 +10,100 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbproxy import intake
-from nbproxy.batches import Steps
-from nbproxy.drafts import Draft
 from nbproxy.exchange import Exchange
-from nbproxy.intake import Built, Intake
+from nbproxy.intake import Intake, Item
+from nbproxy.slices import Slice
 
 from .recordings import draft, exchange
 
-STEPS = 3
 
-
-def named(drafts: list[Draft], weight: int) -> Steps[Any]:
-    """A slice whose making takes several steps; one with a draft that cannot be built fails in the midst of them."""
-    for number in range(STEPS):
-        if number and any(one.head.target.startswith("/13?") for one in drafts):
-            raise ValueError("13")
-        yield
-    return [one.head.target.partition("?")[0] for one in drafts]
-
-
-def names(items: Iterator[list[Any]]) -> list[str]:
+def names(items: Iterator[Item]) -> list[str]:
     """What was taken."""
     out: list[str] = []
-    for item in (item for taken in items for item in taken):
-        if isinstance(item, Built):
-            assert item.rows == len(item.kept)
-            out += item.kept
-        elif not isinstance(item, threading.Event):
-            out.append((item.target if isinstance(item, Exchange) else item.head.target).partition("?")[0])
+    for item in items:
+        if isinstance(item, Slice):
+            rows = item.batch().column("target").to_pylist() if item.num_rows else []
+            for place, other in reversed(item.others):
+                rows.insert(place, other.target if isinstance(other, Exchange) else other.head.target)
+            assert len(rows) == len(item)
+            out += [row.partition("?")[0] for row in rows]
     return out
 
 
-def plain(number: int) -> Draft:
-    return draft(number)
+def waits(plain: bool = True, prepared: list[Any] | None = None) -> Intake:
+    return Intake(plain=plain, prepare=[].append if prepared is None else prepared.append)
 
 
-@given(st.lists(st.sampled_from(["plain", "plain", "plain", "other", "barrier", "take"]), max_size=120))
-def test_everything_comes_once_and_in_order(moves: list[str]) -> None:
+MOVES = st.lists(st.sampled_from(["plain", "plain", "plain", "other", "barrier", "wait"]), max_size=120)
+
+
+@given(MOVES, st.booleans())
+def test_everything_comes_once_and_in_order(moves: list[str], plain: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intake, "SLICE_ROWS", 7)
-        patch.setattr(intake, "STEP_ROWS", 2)
-        waits, came, went = Intake(builds=True, build=named), [], []
+        patch.setattr(intake, "FRESH_ROWS", 3)
+        patch.setattr(intake, "FLUSH_S", 0.0)
+        one, came, went = waits(plain), [], []
         for number, move in enumerate(moves):
             if move == "barrier":
-                waits.barrier()
-            elif move == "take":
-                went += names(waits.taken())
+                one.barrier()
+                went += names(one.taken())
                 assert went == came
+            elif move == "wait":
+                one.wait(0.0)
+                went += names(one.taken())
+                assert came[: len(went)] == went
             else:
-                assert waits.append(plain(number) if move == "plain" else exchange(number, target=f"/{number}"))
+                assert one.append(draft(number) if move == "plain" else exchange(number, target=f"/{number}"))
                 came.append(f"/{number}")
-        waits.close()
-        assert went + names(waits.taken()) == came
-    assert waits.refused == 0
+        one.close()
+        assert went + names(one.taken()) == came
+    assert one.refused == 0
 
 
-def test_a_slice_is_made_between_the_rows_that_follow_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slice_is_cut_when_it_is_full_and_prepared_by_whoever_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "SLICE_ROWS", 4)
-    monkeypatch.setattr(intake, "STEP_ROWS", 1)
-    made: list[int] = []
-
-    def build(drafts: list[Draft], weight: int) -> Steps[Any]:
-        for number in range(STEPS):
-            made.append(number)
-            yield
-
-    waits = Intake(builds=True, build=build)
-    steps = []
-    for number in range(7):
-        waits.append(plain(number))
-        steps.append(len(made))
-    assert steps == [0, 0, 0, 0, 1, 2, 3]
-    waits.append(plain(7))  # the next slice is full: what is left of the first is made
-    assert len(waits._pending) == 1
+    monkeypatch.setattr(intake, "FRESH_ROWS", 2)
+    prepared: list[Slice] = []
+    one = waits(prepared=prepared)
+    counts = []
+    for number in range(9):
+        one.append(draft(number))
+        counts.append(len(prepared))
+    assert counts == [0, 0, 0, 1, 1, 1, 1, 2, 2]
+    assert list(one.taken()) == prepared
+    one.barrier()
+    assert [item.num_rows for item in prepared] == [4, 4, 1]
 
 
-def test_the_thread_is_woken_again_for_what_is_half_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_bodies_fill_a_slice_too_and_are_in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "SLICE_BYTES", 10_000)
+    monkeypatch.setattr(intake, "HEAVY_BYTES", 10_000)
+    monkeypatch.setattr(intake, "FRESH_ROWS", 1)
+    one = waits()
+    for number in range(3):
+        one.append(draft(number, b"x" * 4_000))
+    one.wait(None)  # at once
+    assert [item.weight for item in one.taken() if isinstance(item, Slice)] == [3 * 4_005]
+
+
+def test_what_cannot_be_prepared_comes_all_the_same() -> None:
+    def fail(_: Slice) -> None:
+        raise ValueError
+
+    one = Intake(plain=True, prepare=fail)
+    one.append(draft(1))
+    one.barrier()
+    assert names(one.taken()) == ["/1"]
+
+
+def test_the_thread_is_woken_again_for_what_is_left() -> None:
     """Nobody sends another request, and nobody asks for the rows: they are handed over all the same."""
-    monkeypatch.setattr(intake, "SLICE_ROWS", 4)
-    waits = Intake(builds=True, build=named)
+    one = waits()
     for number in range(6):
-        waits.append(plain(number))
-    waits.hurry()
-    waits.wait(None)
-    assert names(waits.taken()) == []
-    waits.wait(None)
-    assert names(waits.taken()) == [f"/{number}" for number in range(6)]
+        one.append(draft(number))
+    one.hurry()
+    one.wait(None)
+    assert names(one.taken()) == []  # who was in a hurry had cut nothing
+    one.wait(None)
+    assert names(one.taken()) == [f"/{number}" for number in range(6)]

@@ -154,10 +154,10 @@ def test_every_column_arrives(make, place):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("heavy", [1, 10**9])
-def test_bodies_arrive_whichever_way_they_are_copied(make, place, monkeypatch, heavy):
-    """By the thread that writes them, by the loop, or for whoever reads them."""
-    monkeypatch.setattr(module, "HEAVY_BYTES", heavy)
+@pytest.mark.parametrize("few", [1, 100])
+def test_bodies_arrive_however_they_are_kept(make, place, monkeypatch, few):
+    """As columns, or in slices of which columns are made for whoever reads them."""
+    monkeypatch.setattr(module, "FEW_ROWS", few)
     monkeypatch.setattr(intake, "SLICE_ROWS", 7)
     recorder, bodies = make(place), [b"", b"x", os.urandom(40_000), None, os.urandom(70_000), b"y" * 4096]
     for number, body in enumerate(bodies * 5):

@@ -14,12 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbproxy import streams
-from nbproxy.batches import done, hollow_steps, plain_batch
-from nbproxy.drafts import Body
 from nbproxy.landing import BLOCK, Landing
-from nbproxy.streams import Bench, StreamFile, prelude, runs
-
-from .recordings import draft
+from nbproxy.streams import Bench, StreamFile, prelude
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.large_string()), ("body", pa.large_binary())])
 
@@ -33,9 +29,10 @@ def batch(texts: list[str]) -> Any:
 def test_any_reader_reads_them(rows: list[list[str]]) -> None:
     bench, stream = Bench(), b"".join(prelude(SCHEMA).pieces)
     for texts in rows:
-        with bench.serialized(batch(texts)) as pieces:
-            assert not any(len(piece) % BLOCK for piece in pieces)
-            stream += b"".join(pieces)
+        message = bench.serialize(batch(texts))
+        assert not any(len(piece) % BLOCK for piece in message.pieces)
+        stream += b"".join(message.pieces)
+        bench.give(message)
     assert pa.ipc.open_stream(stream).read_all().equals(pa.Table.from_batches([batch(r) for r in rows], SCHEMA))
 
 
@@ -121,51 +118,28 @@ def test_a_part_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     file.close()
 
 
-Bodies = st.lists(
-    st.tuples(st.sampled_from(["lent", "adopted", "bytes", "none", "gap"]), st.integers(1, 20_000)), max_size=30
+@given(
+    st.lists(st.binary(max_size=5000), max_size=5),
+    st.lists(st.tuples(st.sampled_from(["lent", "bytes", "gap"]), st.integers(1, 20_000)), max_size=30),
 )
-
-
-@given(Bodies)
-def test_bodies_are_written_from_where_they_are(bodies: list[tuple[str, int]]) -> None:
-    place, drafts = Landing(), []
+def test_a_row_of_blocks_is_what_it_was(blocks: list[bytes], bodies: list[tuple[str, int]]) -> None:
+    """Wherever the pieces of the last one lie: side by side, apart, or anywhere."""
+    place, pieces = Landing(), []
     for number, (how, size) in enumerate(bodies):
         body = (b"%d," % number * size)[:size]
-        one = draft(number, b"")
-        if how in ("lent", "gap"):
-            place.room[: size + 200] = b"h" * 200 + body
-            one.got_body = Body(1e9, size, place.lend(200, size))
-        elif how == "adopted":
-            one.got_body = Body(1e9, size, body)
-            one.got_body.settle(place)
-        elif how == "bytes":
-            one.got_body = Body(1e9, size, body)
+        place.room[: size + 200] = b"h" * 200 + body
         if how != "gap":
-            drafts.append(one.identified())
-    if not any(one.got_body and one.got_body.size for one in drafts):
-        return
-    hollow = done(hollow_steps(drafts))
+            pieces.append(memoryview(body) if how == "bytes" else place.lend(200, size))
+        else:
+            place.lend(200, size)
+    schema = pa.schema([(str(n), pa.large_binary()) for n in range(len(blocks) + 1)])
     bench = Bench()
-    message = bench.filled(hollow, runs([body for body in hollow.bodies if body]))
-    assert not any(len(piece) % BLOCK for piece in message.pieces)
-    wanted = plain_batch(drafts)
-    read = pa.ipc.open_stream(b"".join([*prelude(wanted.schema).pieces, *message.pieces])).read_all()
+    stream = b"".join(prelude(schema).pieces)
+    for _ in range(2):  # also in memory that was used
+        message = bench.enclose(blocks, pieces)
+        assert not any(len(piece) % BLOCK for piece in message.pieces)
+        stream += b"".join(message.pieces)
+        bench.give(message)
+    read = pa.ipc.open_stream(stream).read_all()
     read.validate(full=True)
-    assert read.equals(pa.Table.from_batches([wanted]))
-
-
-def test_bodies_side_by_side_are_not_copied() -> None:
-    place, drafts = Landing(), []
-    for number in range(300):  # over two pieces of memory
-        one = draft(number, b"")
-        place.room[:33_001] = b"%03d" % number * 11_000 + b"."
-        one.got_body = Body(1e9, 33_001, place.lend(0, 33_001))
-        drafts.append(one)
-    hollow = done(hollow_steps(drafts))
-    pieces = runs([body for body in hollow.bodies if body])
-    assert len(pieces) == 2
-    message = Bench().filled(hollow, pieces)
-    copied = sum(len(piece) for piece in message.pieces if piece.obj is message.gathered)
-    assert copied <= 4 * BLOCK
-    read = pa.ipc.read_record_batch(b"".join(message.pieces), hollow.batch.schema)
-    assert [bytes(body.as_buffer()[:3]) for body in read.column("response_body")] == [b"%03d" % n for n in range(300)]
+    assert [tuple(row.values()) for row in read.to_pylist()] == [(*blocks, b"".join(pieces))] * 2

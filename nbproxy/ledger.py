@@ -1,0 +1,204 @@
+"""What plain exchanges leave, side by side: written down by the event loop as they end, made columns of later.
+
+An object that waits for the recorder is in no near cache any more when its turn comes, and each line of it takes as
+long to come as a dozen lines of Python take to run. So none waits: an exchange's numbers go to one block of memory, its
+target to another, its body to a third or stays where it landed (:mod:`landing`), and what exchanges share (who asked,
+with which head, how it was answered) is written down once, as an entry that their rows point to. Memory that is written
+in order, and read in order, is prefetched.
+
+Laws:
+
+- Nothing is written down before it is redacted, so that nothing of a slice ever needs to be.
+- What only some exchanges have does not fit in here: such rows, and what comes late, are kept as they are, each with
+  its place among the others.
+- A ledger has one writer at a time: who writes, or takes a slice out, holds a lock.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from typing import Any
+
+import numpy as np
+
+from .batches import recorded_lines
+from .drafts import Body, Draft, clocks_apart
+from .exchange import next_count
+from .heads import RequestHead
+from .landing import Stock
+from .ranking import readable
+from .redact import redact_target
+from .settings import Settings
+from .slices import FIELDS, Entry, Facts, Placed, Slice
+from .wire import LARGE
+
+_ROW = struct.Struct("<4d2i4q")  # slices.FIELDS
+_NEVER = float("nan")
+_MOST_KEPT = 4 * 2**20  # bytes of memory for small things that are kept for the next slice
+_SEED = 16
+_PIECES = 64  # of memory for small bodies: beyond what a recording in memory keeps
+
+
+class _Lines(dict[bytes, str]):
+    """The lines of heads as they are recorded, remembered: engines repeat their heads."""
+
+    HEADS, BYTES = 1024, 4096
+
+    def __missing__(self, block: bytes) -> str:
+        lines = recorded_lines(block)
+        if len(block) <= self.BYTES:
+            if len(self) >= self.HEADS:
+                self.clear()
+            self[block] = lines
+        return lines
+
+
+class _Run:
+    """Bodies that lie side by side in a piece of memory."""
+
+    __slots__ = ("begin", "end", "piece")
+
+    def __init__(self, piece: memoryview, begin: int, end: int) -> None:
+        self.piece, self.begin, self.end = piece, begin, end
+
+
+class _Bodies:
+    """The bodies of one side, in order: small ones are copied one behind the other, large ones stay where they are."""
+
+    def __init__(self, stock: Stock) -> None:
+        self._stock = stock
+        self._piece, self._begin, self._end = memoryview(b""), 0, 0  # where small ones go, and what is not a run yet
+        self._runs: list[_Run | bytes | memoryview] = []
+
+    def add(self, body: Body) -> int:
+        """:returns: how many bytes of it are kept."""
+        if body.others is None and body.size <= body.limit:
+            data, kept = body.first, body.size
+        else:
+            data = body.kept() or b""
+            kept = len(data)
+        if not kept:
+            return 0
+        if kept >= LARGE or body.spot is not None:
+            self._lay(body, data, kept)
+            return kept
+        if self._end + kept > len(self._piece):
+            self._renew()
+        end = self._end + kept
+        self._piece[self._end : end] = data
+        self._end = end
+        return kept
+
+    def _renew(self) -> None:
+        self._note_small()
+        piece = self._stock.take()
+        self._piece = memoryview(bytearray(LARGE)) if piece is None else piece
+        self._begin = self._end = 0
+
+    def _note_small(self) -> None:
+        if self._end > self._begin:
+            self._runs.append(_Run(self._piece, self._begin, self._end))
+            self._begin = self._end
+
+    def _lay(self, body: Body, data: bytes | memoryview, kept: int) -> None:
+        self._note_small()
+        if body.spot is None:
+            self._runs.append(data)
+            return
+        (piece, begin), last = body.spot, self._runs[-1] if self._runs else None
+        if type(last) is _Run and last.piece is piece and last.end == begin:
+            last.end += kept
+        else:
+            self._runs.append(_Run(piece, begin, begin + kept))
+
+    def taken(self) -> list[memoryview]:
+        """All of them in as few pieces as there are; begins anew."""
+        self._note_small()
+        runs, self._runs = self._runs, []
+        return [one.piece[one.begin : one.end] if isinstance(one, _Run) else memoryview(one) for one in runs]
+
+
+def _taken(memory: io.BytesIO) -> bytes:
+    """What was written to it since the last time."""
+    with memory.getbuffer() as view:
+        data, much = view[: memory.tell()].tobytes(), len(view) > _MOST_KEPT
+    memory.seek(0)
+    if much:
+        memory.truncate()
+    return data
+
+
+class Ledger:
+    """What is written down between two slices.
+
+    :param rows: of plain exchanges at most.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = bytearray(rows * _ROW.size)
+        self._targets = io.BytesIO()
+        stock = Stock(_PIECES, huge=False)
+        self._requests, self._answers = _Bodies(stock), _Bodies(stock)
+        self._lines = _Lines()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._n = 0
+        self._entries: dict[Entry, int] = {}
+        self._identified: list[Placed[tuple[int, str]]] = []
+        self._others: list[Placed[Any]] = []
+        self._settings: Settings | None = None  # whose model is ``_model``
+        self._model: tuple[str | None, str | None] = (None, None)
+
+    def __len__(self) -> int:
+        return self._n + len(self._others)
+
+    def add(self, draft: Draft) -> None:
+        """Write down a plain exchange that has ended."""
+        n, head, sent, answered = self._n, draft.head, draft.sent_at, draft.answered_at
+        if draft.settings is not self._settings:
+            self._settings, model = draft.settings, draft.settings.model
+            self._model = (None, None) if model is None else (model.name, model.fingerprint)
+        target, lines = head.recorded or _recorded(head)
+        entry = (
+            draft.client, head.method, draft.route, draft.dialect, draft.index, draft.status, lines,
+            self._lines[draft.response_block], draft.reason, draft.error, *self._model,
+        )  # fmt: skip
+        number = self._entries.get(entry)
+        if number is None:
+            number = self._entries[entry] = len(self._entries)
+        if draft.identity is not None:
+            self._identified.append(Placed(n, draft.identity))
+        asked, got, bytes_in, bytes_out, request, answer = draft.sent_body, draft.got_body, 0, 0, 0, 0
+        if asked is not None:
+            bytes_in, request = asked.size, self._requests.add(asked)
+        if got is not None:
+            bytes_out, answer = got.size, self._answers.add(got)
+        self._targets.write(target)
+        _ROW.pack_into(
+            self._rows, n * _ROW.size, draft.t0, _NEVER if sent is None else sent,
+            _NEVER if answered is None else answered, draft.ended_at, number, len(target),
+            bytes_in, bytes_out, request, answer,
+        )  # fmt: skip
+        self._n = n + 1
+
+    def insert(self, item: Any) -> None:
+        """Keep something as it is, behind what was written down."""
+        self._others.append(Placed(self._n, item))
+
+    def taken(self, weight: int) -> Slice:
+        """All of it; begins anew. ``weight``: bytes of its bodies, those of the others included."""
+        n, self._n = self._n, 0
+        facts = Facts(clocks_apart(), next_count(n), os.urandom(_SEED), list(self._entries), self._identified)
+        rows = np.frombuffer(bytes(memoryview(self._rows)[: n * _ROW.size]), FIELDS)
+        bodies = self._requests.taken(), self._answers.taken()
+        one = Slice(facts, rows, _taken(self._targets), *bodies, others=self._others, weight=weight)
+        self._begin()
+        return one
+
+
+def _recorded(head: RequestHead) -> tuple[bytes, str]:
+    head.recorded = readable(redact_target(head.target)).encode(), recorded_lines(head.block)
+    return head.recorded
