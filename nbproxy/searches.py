@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import content, pipeline
@@ -18,9 +18,9 @@ from .dialects import Dialect, Unreadable
 from .drafts import KEPT_OF_A_BODY, Draft
 from .errors import HttpFault, UpstreamFault
 from .fetching import Fetched, fetch
-from .heads import ResponseHead, persistence, restated
+from .heads import RequestHead, ResponseHead, persistence, restated
 from .messages import Request
-from .outbound import request_block, request_line, signed
+from .outbound import opted_out, request_block, request_line, signed
 from .pipeline import Alone, Plan, Several
 from .relay import Relay
 from .search_rows import Completion, PartRows, asks, search_columns
@@ -35,16 +35,59 @@ _REFUSED = frozenset([400, 414, 422, 431])  # 422: Typesense; a widened target m
 _REQUEST_DROP = frozenset([b"expect", b"accept-encoding", b"content-encoding", b"transfer-encoding", b"content-length"])
 
 
-class SearchExchange:
-    """One request on a search route: gathers its body, then answers it, or leaves it alone."""
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What the head of a request on a search route tells: read once, as clients repeat their heads.
 
-    def __init__(
-        self, context: Context, client: ClientConnection, draft: Draft, dialect: Dialect, *, bypass: bool
-    ) -> None:
+    :ivar picked: the name of the model that the client wants.
+    :ivar bypass: it wants none.
+    :ivar asks: whether there is, or may be, a query.
+    """
+
+    dialect: Dialect
+    index: str | None
+    picked: bytes | None
+    bypass: bool
+    asks: bool
+
+
+def recognised(dialect: Dialect, head: RequestHead) -> Recognised:
+    """A request that the dialect knows as a search."""
+    query = head.length != 0 or asks(dialect, head.method, head.target)
+    return Recognised(dialect, dialect.index_of(head.target), head.value(b"x-nbproxy-model"), opted_out(head), query)
+
+
+def begin(context: Context, client: ClientConnection, draft: Draft, found: Recognised) -> None:
+    """Begin a search: one that is left alone whatever it asks is relayed as any other request."""
+    draft.dialect, draft.index, draft.errors = found.dialect.name, found.index, found.dialect
+    handler: SearchExchange | Relay
+    if draft.settings.model is None and not draft.settings.shadow:
+        draft.reason = "no-model"
+    elif found.bypass:
+        draft.reason = "bypass"
+    if draft.reason is None:
+        handler = SearchExchange(context, client, draft, found.dialect)
+    else:
+        handler = Relay(context, client, draft)
+        if found.asks:
+            handler.on_finish = lambda: draft.note(complete=completion(context, draft, found.dialect))
+    client.hand_over(handler)
+    handler.start()
+
+
+def completion(context: Context, draft: Draft, dialect: Dialect, reasons: tuple[str, ...] = ()) -> Completion:
+    """Reads what a search that was left alone asked and what hits it got, off the event loop."""
+    body = draft.request.bytes() or b""
+    return Completion(dialect, draft.settings, draft.head, body, context.limits, reasons)
+
+
+class SearchExchange:
+    """One request on a search route that may be reranked: gathers its body, then answers it, or leaves it alone."""
+
+    def __init__(self, context: Context, client: ClientConnection, draft: Draft, dialect: Dialect) -> None:
         self._context, self._client, self._draft, self._dialect = context, client, draft, dialect
         self._head = draft.head
         self._settings: Settings = draft.settings
-        self._bypass = bypass
         self._pieces: list[bytes] = []
         self._size = 0
         self._continued = False
@@ -53,26 +96,16 @@ class SearchExchange:
         self._sent: bytes | None = None  # the widened body
         self._reasons: tuple[str, ...] = ()  # of the searches in it, where it holds several and is left alone
         self._answering = Answering(context, draft.settings, dialect, lambda: draft.exchange_id)
-        draft.dialect, draft.index, draft.errors = dialect.name, dialect.index_of(self._head.target), dialect
 
     # -- the request
 
     def start(self) -> None:
-        """Begin. What is left alone anyway is relayed as it comes; the rest is gathered first."""
-        reason = self._known_reason()
-        if reason is not None:
-            self._relay(reason).start()
+        """Begin: the body is gathered first."""
+        if self._over_limit(self._head.length or 0):
+            self._relay("too-large").start()
         elif self._head.expects_continue:
             self._continued = True
             self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _known_reason(self) -> str | None:
-        """Why this search is left alone, where its head alone tells."""
-        if self._settings.model is None and not self._settings.shadow:
-            return "no-model"
-        if self._bypass:
-            return "bypass"
-        return "too-large" if self._over_limit(self._head.length or 0) else None
 
     def _over_limit(self, size: int) -> bool:
         limit = self._context.limits.search_bytes
@@ -128,17 +161,12 @@ class SearchExchange:
     def _note_relayed(self, reason: str, second: bool) -> None:
         self._draft.reason = self._reason(reason, second)
         if self._head.length != 0 or asks(self._dialect, self._head.method, self._head.target):
-            self._draft.note(complete=self._completion())
+            self._draft.note(complete=completion(self._context, self._draft, self._dialect, self._reasons))
 
     def _reason(self, reason: str, second: bool) -> str:
         """An error in answer to the client's own bytes outweighs what was wrong with the widened ones."""
         failed = self._draft.status is not None and self._draft.status >= 400
         return "upstream-error" if second and failed else reason
-
-    def _completion(self) -> Completion:
-        """Reads what the search asked and what hits it got, off the event loop."""
-        body = self._draft.request.bytes() or b""
-        return Completion(self._dialect, self._settings, self._head, body, self._context.limits, self._reasons)
 
     # -- reranked
 

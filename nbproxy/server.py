@@ -22,9 +22,8 @@ from .drafts import KEPT_OF_A_BODY, WHOLE, Draft
 from .errors import ClientFault, HttpFault
 from .exchange import Route
 from .heads import UNREAD, RequestHead
-from .outbound import opted_out
 from .relay import Relay
-from .searches import SearchExchange
+from .searches import Recognised, begin, recognised
 from .settings import Limits, Settings
 from .wire import Memo
 
@@ -139,7 +138,7 @@ class Server:
             return self._own
         self._warn_of_sniffing(head)
         dialect = self._dialect_of(head.method, head.target)
-        return self._pass if dialect is None else partial(self._search, dialect)
+        return self._pass if dialect is None else partial(self._search, recognised(dialect, head))
 
     def _is_ours(self, scheme: bytes, authority: bytes) -> bool:
         return authority.lower() in self._own_hosts and scheme.lower() == b"http"
@@ -171,30 +170,23 @@ class Server:
         client.hand_over(relay)
         relay.start()
 
-    def _search(self, dialect: Dialect, client: ClientConnection, head: RequestHead) -> None:
-        draft = self._draft(client, head, "search")
-        draft.settings = self._picked(draft.settings, head)
-        limits = self.limits
+    def _search(self, found: Recognised, client: ClientConnection, head: RequestHead) -> None:
+        draft, limits = self._draft(client, head, "search"), self.limits
+        if found.picked is not None:
+            draft.settings = self._picked(draft.settings, found.picked.decode("latin-1"))
         draft.keep = (limits.search_bytes or WHOLE, limits.answer_bytes or WHOLE)
-        search = SearchExchange(self.context, client, draft, dialect, bypass=opted_out(head))
-        client.hand_over(search)
-        search.start()
+        begin(self.context, client, draft, found)
 
     def _draft(self, client: ClientConnection, head: RequestHead, route: Route) -> Draft:
         context = self.context
         return Draft(context.record, client.peer, head, context.settings, route, client.t0)
 
-    def _picked(self, settings: Settings, head: RequestHead) -> Settings:
+    def _picked(self, settings: Settings, name: str) -> Settings:
         """The settings with the model that the client picked."""
-        name = head.value(b"x-nbproxy-model")
-        if name is None:
-            return settings
-        model = settings.models.get(name.decode("latin-1"))
+        model = settings.models.get(name)
         if model is None:
             known = ", ".join(settings.models) or "none"
-            raise ClientFault(
-                f"no model is called {name.decode('latin-1')!r} here; known: {known}", type="nbproxy_unknown_model"
-            )
+            raise ClientFault(f"no model is called {name!r} here; known: {known}", type="nbproxy_unknown_model")
         return replace(settings, model=model)
 
 
