@@ -68,7 +68,7 @@ class Body(msgspec.Struct, gc=False, eq=False):
     @property
     def held(self) -> int:
         """Bytes in memory."""
-        return len(self.first) + sum(map(len, self.others or ()))
+        return len(self.first) if self.others is None else len(self.first) + sum(map(len, self.others))
 
 
 NOTHING = Body()  # of an exchange without one; nobody adds to it
@@ -87,7 +87,6 @@ class Draft(msgspec.Struct, gc=False, eq=False):
     :ivar sent_at, answered_at, ended_at: ``perf_counter``, as ``t0``.
     :ivar more: fields of the exchange that only some have.
     :ivar errors: in whose shape an error of ours is told.
-    :ivar weight: bytes of bodies that it holds, once it has ended.
     """
 
     record: Callable[[Draft], None]
@@ -110,7 +109,6 @@ class Draft(msgspec.Struct, gc=False, eq=False):
     reason: str | None = None
     error: str | None = None
     more: dict[str, Any] | None = None
-    weight: int = 0
     identity: tuple[int, str] | None = None
     part: None = None
     errors: Dialect | None = None
@@ -154,10 +152,6 @@ class Draft(msgspec.Struct, gc=False, eq=False):
         if self.ended_at is None:
             self.ended_at = perf_counter()
             self.error = error
-            if (body := self.got_body) is not None:
-                self.weight = body.size if body.size <= body.limit else body.held
-            if (body := self.sent_body) is not None:
-                self.weight += body.size if body.size <= body.limit else body.held
             self.record(self)
 
     # -- what it was
@@ -185,6 +179,11 @@ class Draft(msgspec.Struct, gc=False, eq=False):
     @property
     def response(self) -> Body:
         return self.got_body or NOTHING
+
+    @property
+    def weight(self) -> int:
+        """Bytes of bodies that it holds."""
+        return sum(body.held for body in (self.sent_body, self.got_body) if body is not None)
 
     @property
     def upstream_ms(self) -> float | None:

@@ -67,6 +67,7 @@ class Intake:
         self._awake = False
         self._came = self._rows_came = self._rows_went = 0  # each is one thread's to add to
         self._lates = 0  # that wait
+        self._behind = False  # whether what comes is refused
         self.went = self.refused = 0
         self.closed = False
 
@@ -74,12 +75,9 @@ class Intake:
 
     def append(self, row: Row) -> bool:
         """Take an exchange, or the draft of one that has ended; from one thread only (the loop's). False: refused."""
-        waiting = self._came - self.went
-        if self.closed or self._rows_came - self._rows_went >= BACKLOG_ROWS or waiting > BACKLOG_BYTES:
+        if self._behind:
             self.refused += 1
             return False
-        self._came += row.weight
-        self._rows_came += 1
         self._fresh.append(row)
         if len(self._fresh) >= FRESH_ROWS:
             with self.gate:
@@ -87,8 +85,6 @@ class Intake:
         if not self._awake:
             self._awake = True
             self._wake.set()
-        if waiting > FLUSH_BYTES and not self._hurry.is_set():
-            self._hurry.set()
         return True
 
     def _write_down(self) -> None:
@@ -96,13 +92,24 @@ class Intake:
         ledger, fresh = self._ledger, self._fresh
         for _ in range(len(fresh)):
             row = fresh.popleft()
+            weight = row.weight
+            self._came += weight
+            self._rows_came += 1
             if self.plain and isinstance(row, Draft) and row.more is None:
                 ledger.add(row)
             else:
                 ledger.insert(row)
-            self._weight += row.weight
+            self._weight += weight
             if len(ledger) >= SLICE_ROWS or self._weight >= SLICE_BYTES:
                 self._cut()
+        self._look_behind()
+
+    def _look_behind(self) -> None:
+        """Whether the thread is too far behind. The gate is held."""
+        waiting = self._came - self.went
+        self._behind = self.closed or self._rows_came - self._rows_went >= BACKLOG_ROWS or waiting > BACKLOG_BYTES
+        if waiting > FLUSH_BYTES:
+            self._hurry.set()
 
     def _cut(self) -> None:
         """Begin another slice. The gate is held."""
@@ -144,7 +151,7 @@ class Intake:
         """Take nothing more."""
         with self.gate:
             self.closed = True
-            self._write_down()
+            self._write_down()  # and nothing more
             self._cut()
         self.hurry()
 
@@ -178,4 +185,5 @@ class Intake:
                     self._rows_went += len(item) - lates
                     with self.gate:
                         self._lates -= lates
+                        self._look_behind()
                 yield item

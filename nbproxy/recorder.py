@@ -51,6 +51,7 @@ ROLLED_SHARE = 2  # … until what waits to be is half of the limit
 MEMORY_BYTES = 256 * 2**20  # of each table where there is no directory
 SPILL_BYTES = 64 * 2**20  # of each table while the disk refuses
 LIMIT_BYTES = 10 * 2**30
+PATIENCE = 20  # who looks at the rows is about to do more, so nothing is sealed then; unless somebody always looks
 FEW_ROWS = 64  # of which columns are made at once: then it costs little, and when many are read a lot
 
 _SESSION = re.compile(r"[A-Za-z0-9_.-]+")
@@ -109,7 +110,7 @@ class Recorder:
         self._intake = Intake(plain=redact is None, prepare=self._prepare)
         self._newest = Newest(RING)
         self._lock = threading.Lock()
-        self._unfit, self._calm_at = 0, 0.0
+        self._unfit, self._calm_at, self._kept_waiting = 0, 0.0, 0
         self._sealing = self._finished = self._warned = False
         self._marks = deque([(0, 0)], maxlen=2)  # rows and bytes at the beginning of the last rounds
         self._pid = os.getpid()
@@ -246,8 +247,10 @@ class Recorder:
         while not self._intake.closed:
             self._intake.wait(None if self._tidied else IDLE_S)
             try:
-                self._drain()
-                self._tidy()
+                asked = self._drain()
+                self._kept_waiting = self._kept_waiting + 1 if asked else 0
+                if self._kept_waiting % PATIENCE == 0:
+                    self._tidy()
             except BaseException as error:  # the thread goes on
                 self._report("recording", None, error)
         self._finish()
@@ -272,16 +275,20 @@ class Recorder:
             self._report("recording", None, RecordingStopped("the recording thread died; its caller went on"))
         self._drain()
 
-    def _drain(self) -> None:
+    def _drain(self) -> bool:
+        """Write what was cut. Whether somebody waited for it."""
         self._marks.append((self.exchanges, self._intake.went))
+        asked = False
         for item in self._intake.taken():
             if not isinstance(item, Slice):
                 item.set()
+                asked = True
                 continue
             try:
                 self._write(item)
             except (Exception, SystemExit) as error:  # whatever it is, the next rows are not lost to it
                 self._report("recording", None, error)
+        return asked
 
     @property
     def _busy(self) -> bool:

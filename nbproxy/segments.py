@@ -195,7 +195,8 @@ def _read_stream(segment: Segment, bulky: bool) -> Any:
 
 
 def stream_batches(segment: Segment) -> list[Any]:
-    """The whole batches of an open stream, mapped.
+    """The whole batches of an open stream. They are read, not mapped: to wait for the disk at a page of a mapped file is
+    to keep the interpreter meanwhile.
 
     :raises FileNotFoundError: it was sealed or removed since it was listed.
     """
@@ -203,7 +204,7 @@ def stream_batches(segment: Segment) -> list[Any]:
     size = path.stat().st_size if segment.size is None else segment.size
     if not size:
         return []
-    buffer = pa.memory_map(str(path)).read_buffer(size)
+    buffer = pa.OSFile(str(path)).read_buffer(size)
     batches = []
     with contextlib.suppress(StopIteration, *_BROKEN):
         reader = pa.ipc.open_stream(buffer)
@@ -218,7 +219,7 @@ def seal(segment: Segment) -> Segment:
     :raises OSError: nothing was sealed, the stream is as it was.
     """
     kind = segment.kind
-    table = conform(from_batches(stream_batches(segment), kind.columns), kind.columns)  # mapped: nothing is copied
+    table = conform(from_batches(stream_batches(segment), kind.columns), kind.columns)
     if table.num_rows and kind.bulky:
         _write_file(segment.bulk, table.select(kind.bulky), compression=_codec())
     _write_file(segment.file, table.select(kind.light), compression=None)
@@ -337,7 +338,7 @@ class Log:
         if isinstance(batch, Slice):
             made, batch.message = batch.message, None
             return made or self._bench.enclose(*batch.blocks())
-        return self._bench.enclose(blocks_of(batch)) if self.kind.enveloped else self._bench.serialize(batch)
+        return self._bench.enclose(*blocks_of(batch)) if self.kind.enveloped else self._bench.serialize(batch)
 
     def seal(self, changing: AbstractContextManager[Any] = _ALONE) -> None:
         """Seal the open stream, if there is one; the next append begins another.

@@ -10,9 +10,9 @@ Laws:
 - Whatever is made of a slice is the same whoever asks and however often, ids included: they come from what it holds.
 - Nothing in it changes but for its bodies, which may be let go of. Any thread.
 
-**On disk** the rows' stream is a plain Arrow stream of :data:`ENVELOPE`, one row a message: either a slice's blocks, or
-a record batch of the frame's columns (as an encapsulated message) where rows have more than what a slice has room for,
-or are few. :func:`opened` gives the record batch of either.
+**On disk** the rows' stream is a plain Arrow stream of :data:`ENVELOPE`, one row a message. Its bulk is the answers of a
+slice; or, where there is nothing else, a record batch of the frame's columns (an encapsulated message), for rows that have
+more than what a slice has room for, or are few. :func:`opened` gives the record batch of either.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _HEADS = [ENTRY.index(name) for name in ("request_headers", "response_headers")]
 _ENTRY_BYTES = 256  # of memory, besides its heads
 _NOISE = 8  # random bytes of an id
 
-_BLOCKS = ["batch", "facts", "rows", "targets", "requests", "answers"]  # empty: there is none
+_BLOCKS = ["facts", "rows", "targets", "requests", "bulk"]
 ENVELOPE = pa.schema([(name, pa.large_binary()) for name in _BLOCKS])
 
 Entry = tuple[Any, ...]  # values of ``ENTRY``
@@ -200,25 +200,25 @@ class Slice:
         return shared
 
     def blocks(self) -> tuple[list[Any], Sequence[memoryview]]:
-        """What is written of it: the blocks of an envelope but for the last, and the last one in pieces."""
+        """What is written of it: the blocks of an envelope but for the bulk, and the bulk in pieces."""
         rows, requests = self._rows.view(np.uint8), b"".join(self._requests or ())
-        return [b"", _encoded(self._facts), memoryview(rows), self._targets, requests], self._answers or ()
+        return [_encoded(self._facts), memoryview(rows), self._targets, requests], self._answers or ()
 
 
-def blocks_of(batch: Any) -> list[Any]:
-    """The blocks of an envelope, but for the last, around a record batch of the frame's columns."""
-    return [memoryview(batch.serialize()).cast("B"), b"", b"", b"", b""]
+def blocks_of(batch: Any) -> tuple[list[Any], Sequence[memoryview]]:
+    """The same of a record batch of the frame's columns."""
+    return [b""] * (len(_BLOCKS) - 1), [memoryview(batch.serialize()).cast("B")]
 
 
 def opened(batch: Any) -> Any:
     """What is in an envelope as a record batch of the frame's columns; any other batch as it is."""
     if batch.schema.names != _BLOCKS:
         return batch
-    columns, facts, rows, targets, *bodies = (column[0].as_buffer() for column in batch.columns)
-    if columns.size:
-        return pa.ipc.read_record_batch(columns, FRAME_SCHEMA)
+    facts, rows, targets, requests, bulk = (column[0].as_buffer() for column in batch.columns)
+    if not facts.size:
+        return pa.ipc.read_record_batch(bulk, FRAME_SCHEMA)
     said = msgspec.msgpack.decode(facts, type=Facts)
-    return Slice(said, np.frombuffer(rows, FIELDS), targets, *([memoryview(one)] for one in bodies)).batch()
+    return Slice(said, np.frombuffer(rows, FIELDS), targets, [memoryview(requests)], [memoryview(bulk)]).batch()
 
 
 def _encoded(facts: Facts) -> bytes:

@@ -11,7 +11,9 @@ from nbproxy import marks
 from nbproxy.batches import frame_batch
 from nbproxy.frames import from_batches
 from nbproxy.marks import Here, Marks
+from nbproxy.recording import load
 from nbproxy.segments import ROWS, Log, stream_batches
+from nbproxy.streams import Bench, prelude
 
 from .recordings import exchange
 
@@ -81,3 +83,12 @@ def test_batches_in_memory() -> None:
     assert found.rows == 4
     assert ids(found.onwards(1)) == [1, 2, 3]
     assert [start for start, _ in found.backwards()] == [2, 0]
+
+
+def test_streams_without_envelopes_are_read_too(tmp_path: Path) -> None:
+    """As they were written before: their batches have the frame's columns."""
+    batch, bench = frame_batch([exchange(n, response_body=b"x" * n) for n in range(3)]), Bench()
+    path = tmp_path / "rows-s-000001.arrows"
+    path.write_bytes(b"".join([*prelude(batch.schema).pieces, *bench.serialize(batch).pieces]))
+    assert next(Marks().batches(path).onwards(0)).equals(pa.Table.from_batches([batch]))
+    assert load(tmp_path).frame["exchange_id"].tolist() == batch.column("exchange_id").to_pylist()

@@ -523,6 +523,7 @@ def test_a_directory_that_cannot_be_is_an_error(tmp_path):
 
 def test_a_backlog_is_bounded(make, monkeypatch):
     monkeypatch.setattr(intake, "BACKLOG_ROWS", 10)
+    monkeypatch.setattr(intake, "FRESH_ROWS", 1)
     recorder = make(None)
     gate = threading.Event()
     recorder.append(exchange(0, complete=lambda one: gate.wait() and one))
@@ -537,6 +538,7 @@ def test_a_backlog_is_bounded(make, monkeypatch):
 
 def test_a_backlog_of_columns_is_bounded_by_its_rows(make, monkeypatch):
     monkeypatch.setattr(intake, "BACKLOG_ROWS", 20)
+    monkeypatch.setattr(intake, "FRESH_ROWS", 1)
     monkeypatch.setattr(intake, "SLICE_ROWS", 4)
     recorder = make(None)
     gate, begun = threading.Event(), threading.Event()

@@ -45,7 +45,7 @@ def written(*slices: Slice | Any) -> list[Any]:
     """The batches that a reader of Arrow finds in a stream of them."""
     bench, stream = Bench(), b"".join(prelude(ENVELOPE).pieces)
     for one in slices:
-        message = bench.enclose(*one.blocks()) if isinstance(one, Slice) else bench.enclose(blocks_of(one))
+        message = bench.enclose(*one.blocks()) if isinstance(one, Slice) else bench.enclose(*blocks_of(one))
         stream += b"".join(message.pieces)
         bench.give(message)
     table = pa.ipc.open_stream(stream).read_all()
