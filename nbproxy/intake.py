@@ -7,7 +7,7 @@ Laws:
   ``BACKLOG_BYTES`` of bodies wait, new rows are refused.
 - Plain exchanges are written down in a ledger, ``FRESH_ROWS`` at once: so few are still in a near cache, and for so
   many it pays to bring the code there. Others are kept among them as they are. A slice is what came until there were
-  ``SLICE_ROWS`` rows or ``SLICE_BYTES`` of bodies, ``FLUSH_S`` had passed, or somebody asked for it.
+  ``SLICE_ROWS`` rows, ``SLICE_OTHERS`` others or ``SLICE_BYTES`` of bodies, ``FLUSH_S`` had passed, or somebody asked.
 - Everything is taken in the order in which it came; a barrier (an event) stands behind what came before it.
 """
 
@@ -28,6 +28,7 @@ FLUSH_S = 0.1
 FLUSH_BYTES = 16 * 2**20
 FRESH_ROWS = 16
 SLICE_ROWS, SLICE_BYTES = 1024, 8 * 2**20
+SLICE_OTHERS = 16  # that are not plain: the columns of their hits are made by calls that keep the interpreter
 HEAVY_BYTES = 2**20  # of a slice, whose bodies are best written while they are near
 BACKLOG_ROWS = 65_536
 BACKLOG_BYTES = 256 * 2**20
@@ -100,7 +101,7 @@ class Intake:
             else:
                 ledger.insert(row)
             self._weight += weight
-            if len(ledger) >= SLICE_ROWS or self._weight >= SLICE_BYTES:
+            if len(ledger) >= SLICE_ROWS or ledger.others >= SLICE_OTHERS or self._weight >= SLICE_BYTES:
                 self._cut()
         self._look_behind()
 
@@ -132,7 +133,7 @@ class Intake:
             self._lates += 1
             self._write_down()
             self._ledger.insert(late)
-            if len(self._ledger) >= SLICE_ROWS:
+            if self._ledger.others >= SLICE_OTHERS:
                 self._cut()
         self._wake.set()
         return True

@@ -155,6 +155,11 @@ class Ledger:
     def __len__(self) -> int:
         return self._n + len(self._others)
 
+    @property
+    def others(self) -> int:
+        """How many are kept as they are."""
+        return len(self._others)
+
     def add(self, draft: Draft) -> None:
         """Write down a plain exchange that has ended."""
         n, head, sent, answered = self._n, draft.head, draft.sent_at, draft.answered_at

@@ -14,12 +14,13 @@ Laws:
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -285,7 +286,8 @@ class Recorder:
                 asked = True
                 continue
             try:
-                self._write(item)
+                with _uncollected() if item.others else contextlib.nullcontext():
+                    self._write(item)
             except (Exception, SystemExit) as error:  # whatever it is, the next rows are not lost to it
                 self._report("recording", None, error)
         return asked
@@ -451,6 +453,19 @@ class Recorder:
             self._warned = True
             warn(frames.warning_for(ids))
         return frames.to_frame(frames.without_ids(table, ids), columns)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: some ten thousand objects that are gone in a moment would have it go through all
+    of the kernel's, again and again, for as long as it takes (50 ms, with little else in the kernel)."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _roll_bytes(limit: int | None) -> int:

@@ -195,8 +195,8 @@ def _read_stream(segment: Segment, bulky: bool) -> Any:
 
 
 def stream_batches(segment: Segment) -> list[Any]:
-    """The whole batches of an open stream. They are read, not mapped: to wait for the disk at a page of a mapped file is
-    to keep the interpreter meanwhile.
+    """The whole batches of an open stream. They are read, not mapped: who waits for the disk at a page of a mapped file
+    keeps the interpreter meanwhile.
 
     :raises FileNotFoundError: it was sealed or removed since it was listed.
     """

@@ -10,9 +10,9 @@ Laws:
 - Whatever is made of a slice is the same whoever asks and however often, ids included: they come from what it holds.
 - Nothing in it changes but for its bodies, which may be let go of. Any thread.
 
-**On disk** the rows' stream is a plain Arrow stream of :data:`ENVELOPE`, one row a message. Its bulk is the answers of a
-slice; or, where there is nothing else, a record batch of the frame's columns (an encapsulated message), for rows that have
-more than what a slice has room for, or are few. :func:`opened` gives the record batch of either.
+**On disk** the rows' stream is a plain Arrow stream of :data:`ENVELOPE`, one row a message. Its bulk is the answers of
+a slice; or, where there is nothing else, a record batch of the frame's columns (an encapsulated message), for rows that
+have more than what a slice has room for, or are few. :func:`opened` gives the record batch of either.
 """
 
 from __future__ import annotations

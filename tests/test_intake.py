@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nbproxy import intake
 from nbproxy.exchange import Exchange
-from nbproxy.intake import Intake, Item
+from nbproxy.intake import Intake, Item, Late
 from nbproxy.slices import Slice
 
 from .recordings import draft, exchange
@@ -74,6 +74,18 @@ def test_a_slice_is_cut_when_it_is_full_and_prepared_by_whoever_cuts(monkeypatch
     assert list(one.taken()) == prepared
     one.barrier()
     assert [item.num_rows for item in prepared] == [4, 4, 1]
+
+
+def test_few_that_are_not_plain_fill_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "SLICE_OTHERS", 2)
+    monkeypatch.setattr(intake, "FRESH_ROWS", 1)
+    one = waits()
+    for number in range(5):
+        one.append(exchange(number, target=f"/{number}") if number % 2 else draft(number))
+    assert [len(item) for item in one.taken() if isinstance(item, Slice)] == [4]
+    for _ in range(2):
+        assert one.offer(Late(exchange(9)))
+    assert [len(item) for item in one.taken() if isinstance(item, Slice)] == [3]
 
 
 def test_large_bodies_fill_a_slice_too_and_are_in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:

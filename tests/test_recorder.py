@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import stat
@@ -215,6 +216,19 @@ def test_complete_runs_off_the_loop_and_may_fail(make, told):
     ]
     assert recorder._thread.is_alive()
     assert all(one.complete is None for one in recorder.newest())
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_garbage_collector_waits_while_hits_become_rows(make, wanted):
+    recorder, seen = make(), []
+    (gc.enable if wanted else gc.disable)()
+    try:
+        recorder.append(exchange(1, complete=lambda one: seen.append(gc.isenabled()) or one))
+        recorder.append(exchange(2, complete=lambda one: 1 / 0))
+        recorder.flush()
+        assert (seen, gc.isenabled()) == ([False], wanted)
+    finally:
+        gc.enable()
 
 
 def test_the_users_redact_sees_no_credentials_and_changes_what_is_stored(make, tmp_path):
