@@ -66,7 +66,7 @@ class Intake:
         self.gate = threading.Lock()
         self._wake, self._hurry = threading.Event(), threading.Event()
         self._awake = False
-        self._came = self._rows_came = self._rows_went = 0  # each is one thread's to add to
+        self._came = self._rows_came = self._rows_went = 0  # changed under the gate
         self._lates = 0  # that wait
         self._behind = False  # whether what comes is refused
         self.went = self.refused = 0
@@ -123,6 +123,11 @@ class Intake:
             if weight >= HEAVY_BYTES:
                 self._hurry.set()
 
+    def _cut_all(self) -> None:
+        """The same with all that has come in the one before. The gate is held."""
+        self._write_down()
+        self._cut()
+
     # --- what any thread calls
 
     def offer(self, late: Late) -> bool:
@@ -142,8 +147,7 @@ class Intake:
         """An event that is set once all that came before is written."""
         done = threading.Event()
         with self.gate:
-            self._write_down()
-            self._cut()
+            self._cut_all()
             self._pending.append(done)
         self.hurry()
         return done
@@ -152,8 +156,7 @@ class Intake:
         """Take nothing more."""
         with self.gate:
             self.closed = True
-            self._write_down()  # and nothing more
-            self._cut()
+            self._cut_all()  # and nothing more
         self.hurry()
 
     def hurry(self) -> None:
@@ -172,8 +175,7 @@ class Intake:
         self._awake = False  # what comes from now on sets the event again
         if not hurried:  # else who is in a hurry has cut what is to be written
             with self.gate:
-                self._write_down()
-                self._cut()
+                self._cut_all()
 
     def taken(self) -> Iterator[Item]:
         """All that was cut."""
@@ -182,9 +184,9 @@ class Intake:
                 item = self._pending.popleft()
                 if isinstance(item, Slice):
                     lates = sum(isinstance(other, Late) for _, other in item.others)
-                    self.went += item.weight
-                    self._rows_went += len(item) - lates
                     with self.gate:
+                        self.went += item.weight
+                        self._rows_went += len(item) - lates
                         self._lates -= lates
                         self._look_behind()
                 yield item

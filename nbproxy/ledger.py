@@ -32,27 +32,13 @@ from .ranking import readable
 from .redact import redact_target
 from .settings import Settings
 from .slices import FIELDS, Entry, Facts, Placed, Slice
-from .wire import LARGE
+from .wire import LARGE, Memo
 
 _ROW = struct.Struct("<4d2i4q")  # slices.FIELDS
 _NEVER = float("nan")
 _MOST_KEPT = 4 * 2**20  # bytes of memory for small things that are kept for the next slice
 _SEED = 16
 _PIECES = 64  # of memory for small bodies: beyond what a recording in memory keeps
-
-
-class _Lines(dict[bytes, str]):
-    """The lines of heads as they are recorded, remembered: engines repeat their heads."""
-
-    HEADS, BYTES = 1024, 4096
-
-    def __missing__(self, block: bytes) -> str:
-        lines = recorded_lines(block)
-        if len(block) <= self.BYTES:
-            if len(self) >= self.HEADS:
-                self.clear()
-            self[block] = lines
-        return lines
 
 
 class _Run:
@@ -141,7 +127,7 @@ class Ledger:
         self._targets = io.BytesIO()
         stock = Stock(_PIECES, huge=False)
         self._requests, self._answers = _Bodies(stock), _Bodies(stock)
-        self._lines = _Lines()
+        self._lines: Memo[str] = Memo()
         self._begin()
 
     def _begin(self) -> None:
@@ -166,10 +152,12 @@ class Ledger:
         if draft.settings is not self._settings:
             self._settings, model = draft.settings, draft.settings.model
             self._model = (None, None) if model is None else (model.name, model.fingerprint)
-        target, lines = head.recorded or _recorded(head)
+        target, asked_with = head.recorded or _recorded(head)
+        block = draft.response_block
+        answered_with = self._lines.get(block) or self._lines.keep(block, recorded_lines(block))
         entry = (
-            draft.client, head.method, draft.route, draft.dialect, draft.index, draft.status, lines,
-            self._lines[draft.response_block], draft.reason, draft.error, *self._model,
+            draft.client, head.method, draft.route, draft.dialect, draft.index, draft.status, asked_with, answered_with,
+            draft.reason, draft.error, *self._model,
         )  # fmt: skip
         number = self._entries.get(entry)
         if number is None:

@@ -45,9 +45,9 @@ class MemoryLog:
     def append(self, batch: Any) -> None:
         """Add a batch, and make room for it."""
         self._batches.append(batch)
-        small = batch.nbytes <= SMALL_BYTES and not isinstance(batch, Slice)
-        self._small = self._small + 1 if small else 0
-        self.bytes += batch.nbytes
+        size = batch.nbytes
+        self._small = self._small + 1 if size <= SMALL_BYTES and not isinstance(batch, Slice) else 0
+        self.bytes += size
         if self._small >= MERGE:
             self._merge()
         while self.bytes > self._limit and self._bare < len(self._batches):

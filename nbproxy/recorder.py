@@ -312,11 +312,12 @@ class Recorder:
 
     def _write(self, taken: Slice) -> None:
         """One batch of each table, of those that have something to say."""
-        others = self._store_rows(
-            taken, self._completed([one for one in taken.others if not isinstance(one.item, Late)])
-        )
-        rows = [row for _, row in others]
-        late = [row for _, row in self._completed([one for one in taken.others if isinstance(one.item, Late)])]
+        came = [one for one in taken.others if not isinstance(one.item, Late)]
+        carriers: list[Placed[Row]] = [
+            Placed(place, item.carrier) for place, item in taken.others if isinstance(item, Late)
+        ]
+        others = self._store_rows(taken, self._completed(came))
+        rows, late = [row for _, row in others], [row for _, row in self._completed(carriers)]
         self._store(self._hits, self._built(hits_batch, [*(row for row in rows if row.rankings), *late]))
         self._store(self._events, self._built(events_batch, [row for row in (*rows, *late) if has_events(row)]))
         if taken.others:
@@ -345,17 +346,16 @@ class Recorder:
             self._store(self._rows, [plain if plain.num_rows >= FEW_ROWS else plain.batch()])
         return others
 
-    def _completed(self, rows: Sequence[Placed[Row | Late]]) -> list[Placed[Exchange]]:
+    def _completed(self, rows: Sequence[Placed[Row]]) -> list[Placed[Exchange]]:
         """As they are stored."""
         done: list[Placed[Exchange]] = []
         for place, row in rows:
-            exchange = row.carrier if isinstance(row, Late) else row
             try:
-                exchange = exchange.exchange() if isinstance(exchange, Draft) else exchange
+                exchange = row.exchange() if isinstance(row, Draft) else row
                 done += [Placed(place, one) for one in finish(exchange, self._redact, self._report)]
             except Exception as error:  # not what an Exchange says it is; what cannot be redacted is not stored
                 self._unfit += 1
-                self._report("recording", exchange.exchange_id, error)
+                self._report("recording", row.exchange_id, error)
         return done
 
     def _fitting(self, rows: Sequence[Placed[Exchange]]) -> tuple[Sequence[Placed[Exchange]], Any]:

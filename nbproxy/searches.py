@@ -66,7 +66,7 @@ def begin(context: Context, client: ClientConnection, draft: Draft, found: Recog
     elif found.bypass:
         draft.reason = "bypass"
     if draft.reason is None:
-        handler = SearchExchange(context, client, draft, found.dialect)
+        handler = SearchExchange(context, client, draft, found)
     else:
         handler = Relay(context, client, draft)
         if found.asks:
@@ -84,9 +84,9 @@ def completion(context: Context, draft: Draft, dialect: Dialect, reasons: tuple[
 class SearchExchange:
     """One request on a search route that may be reranked: gathers its body, then answers it, or leaves it alone."""
 
-    def __init__(self, context: Context, client: ClientConnection, draft: Draft, dialect: Dialect) -> None:
-        self._context, self._client, self._draft, self._dialect = context, client, draft, dialect
-        self._head = draft.head
+    def __init__(self, context: Context, client: ClientConnection, draft: Draft, found: Recognised) -> None:
+        self._context, self._client, self._draft = context, client, draft
+        self._dialect, self._asks, self._head = found.dialect, found.asks, draft.head
         self._settings: Settings = draft.settings
         self._pieces: list[bytes] = []
         self._size = 0
@@ -95,7 +95,7 @@ class SearchExchange:
         self._over = False
         self._sent: bytes | None = None  # the widened body
         self._reasons: tuple[str, ...] = ()  # of the searches in it, where it holds several and is left alone
-        self._answering = Answering(context, draft.settings, dialect, lambda: draft.exchange_id)
+        self._answering = Answering(context, draft.settings, found.dialect, lambda: draft.exchange_id)
 
     # -- the request
 
@@ -160,7 +160,7 @@ class SearchExchange:
 
     def _note_relayed(self, reason: str, second: bool) -> None:
         self._draft.reason = self._reason(reason, second)
-        if self._head.length != 0 or asks(self._dialect, self._head.method, self._head.target):
+        if self._asks:
             self._draft.note(complete=completion(self._context, self._draft, self._dialect, self._reasons))
 
     def _reason(self, reason: str, second: bool) -> str:

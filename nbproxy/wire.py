@@ -57,15 +57,15 @@ class End:
 
 LARGE = 1 << 13  # bytes that it pays not to copy
 
-H = TypeVar("H", bound=Head)
+T = TypeVar("T")
 
 
-class Memo(dict[bytes, H]):
-    """Heads that were read, by their bytes; bounded in number and size."""
+class Memo(dict[bytes, T]):
+    """Heads that were read, or what was made of them, by their bytes; bounded in number and size."""
 
     HEADS, BYTES = 1024, 4096
 
-    def keep(self, raw: bytes, head: H) -> H:
+    def keep(self, raw: bytes, head: T) -> T:
         if len(raw) <= self.BYTES:
             if len(self) >= self.HEADS:
                 self.clear()  # rarely: what is still in use comes back by itself
