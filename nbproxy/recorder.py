@@ -392,24 +392,23 @@ class Recorder:
             else:
                 self._seal(table, log.seal)
 
-    def _attempt(
-        self, table: Table, act: Callable[[], object], held: AbstractContextManager[Any] | None = None
-    ) -> None:
-        """Do it under the lock; a disk that refuses is told once (outside: whoever is told may read the frames)."""
+    def _attempt(self, table: Table, act: Callable[[], object], *, sealing: bool = False) -> None:
+        """Do it, under the lock unless it is sealing; a disk that refuses either is told once until it does it again
+        (outside of the lock: whoever is told may read the frames)."""
         try:
-            with held or self._lock:
+            with contextlib.nullcontext() if sealing else self._lock:
                 act()
         except OSError as error:
-            if not table.failing:
+            if sealing not in table.failing:
                 self._report("recording", None, error)
-            table.failing = True
+            table.failing.add(sealing)
         else:
-            table.failing = False
+            table.failing.discard(sealing)
 
     def _seal(self, table: Table, seal: Callable[[AbstractContextManager[Any]], None]) -> None:
         """Seal a stream, which may take a second (readers do not wait), and keep the recording under its limit."""
         assert self.path is not None
-        self._attempt(table, partial(seal, self._lock), contextlib.nullcontext())
+        self._attempt(table, partial(seal, self._lock), sealing=True)
         with contextlib.suppress(OSError):
             removed = [] if self._limit is None else shrink(self.path, self._limit)
             self._settled = size_of(self.path, self._session) - self._open_bytes()

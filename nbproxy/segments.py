@@ -409,11 +409,12 @@ class Table:
 
     :param limit: bytes in memory.
     :param begin: makes the log with the first row, where there is none yet.
+    :ivar failing: what the disk refused the last time: True: to be sealed, False: all else.
     """
 
     def __init__(self, kind: Kind, log: Log | None, limit: int, begin: Callable[[], Log] | None = None) -> None:
         self.kind, self.log, self.memory = kind, log, MemoryLog(kind.bulky, limit)
-        self.failing = False
+        self.failing: set[bool] = set()
         self._begin = begin
 
     def write(self, batch: Any) -> None:
