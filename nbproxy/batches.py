@@ -151,12 +151,16 @@ def _batch(values: Mapping[str, Sequence[Any]], columns: Mapping[str, Column], o
     return pa.record_batch([array_of(values[name], column) for name, column in columns.items()], schema=of)
 
 
-def bodies_array(sizes: Any, pieces: Sequence[memoryview] | None) -> Any:
+def bodies_array(sizes: Any, pieces: Sequence[memoryview] | None, before: Any = 0) -> Any:
     """An array of ``BODY``: bodies of so many bytes, null where there are none, that lie one after the other in
-    ``pieces``; None: they are gone."""
+    ``pieces``; None: they are gone. ``before``: so many bytes before each are not part of it."""
     if pieces is None:
         return pa.nulls(len(sizes), BODY.arrow)
-    return _bodies(sizes > 0, ends(sizes), pieces[0] if len(pieces) == 1 else b"".join(pieces))
+    data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    if not np.any(before):
+        return _bodies(sizes > 0, ends(sizes), data)
+    both = np.column_stack([before, sizes]).ravel()
+    return _bodies(both > 0, ends(both), data).take(pa.array(np.arange(1, len(both), 2)))
 
 
 def _bodies_of(values: Sequence[bytes | None]) -> Any:

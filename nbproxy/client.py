@@ -100,7 +100,7 @@ class ClientConnection(Watched, asyncio.Protocol):
 
     # -- what handlers use
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         if not self.gone and not self.transport.is_closing():
             self.quiet_since = None
             self.transport.write(data)

@@ -231,15 +231,17 @@ class ResponseHead(Head):
 
     :ivar would_be: the length that the body of an answer to HEAD, or of a 304, would have.
     :ivar plain_answer: room for :func:`answer_head`.
+    :ivar harmless: room for the relay: whether it may be stored as it is.
     """
 
-    __slots__ = ("plain_answer", "reason", "status", "would_be")
+    __slots__ = ("harmless", "plain_answer", "reason", "status", "would_be")
 
     def __init__(self, minor: int, status: int, reason: bytes, block: bytes, method: str) -> None:
         super().__init__(minor, block)
         self.status = status
         self.reason = reason
         self.plain_answer: tuple[bytes, Framing] | None = None
+        self.harmless: bool | None = None
         self.would_be: int | None = None
         self._frame(method)
         # Not where the framing is odd: both lengths, or chunked in HTTP/1.0 (RFC 9112 §6.1).

@@ -90,19 +90,20 @@ class Intake:
 
     def _write_down(self) -> None:
         """What has come since the last time. The gate is held."""
-        ledger, fresh = self._ledger, self._fresh
-        for _ in range(len(fresh)):
+        ledger, fresh, plain = self._ledger, self._fresh, self.plain
+        rows = len(fresh)
+        for _ in range(rows):
             row = fresh.popleft()
-            weight = row.weight
-            self._came += weight
-            self._rows_came += 1
-            if self.plain and isinstance(row, Draft) and row.more is None:
-                ledger.add(row)
+            if plain and type(row) is Draft and row.more is None:
+                weight = ledger.add(row)
             else:
                 ledger.insert(row)
+                weight = row.weight
+            self._came += weight
             self._weight += weight
-            if len(ledger) >= SLICE_ROWS or ledger.others >= SLICE_OTHERS or self._weight >= SLICE_BYTES:
+            if ledger.rows >= SLICE_ROWS or self._weight >= SLICE_BYTES or ledger.others >= SLICE_OTHERS:
                 self._cut()
+        self._rows_came += rows
         self._look_behind()
 
     def _look_behind(self) -> None:

@@ -1,11 +1,12 @@
 """Where upstream's bytes land: memory in which an answer stays from the socket to the client and to the recording.
 
 A body of 33 KB that is copied once more on its way, or lands in memory that nobody has touched lately, costs as much as
-all the rest of relaying it. So bodies that came whole are lent out where they are, side by side, and written to disk
-from there.
+all the rest of relaying it. So bodies that came whole are lent out where they came, one behind the other, and written
+to disk from there. Between them is where their heads were.
 
 Laws:
 
+- What stands between bodies may be stored with them: it is zeros, or a head that is said to be harmless.
 - What was lent is never overwritten while anybody refers to it. Memory comes back when the last reference has gone,
   whoever held it: a slow client, the recorder, a user's frame.
 - So that slow clients cannot hold any amount of it there are ``most`` pieces; beyond that bodies are copied.
@@ -27,7 +28,8 @@ PIECE_BYTES = 8 * 2**20  # as much as a slice of a recording
 MOST = 48
 SPARE = 6  # pieces that are kept for the next
 BLOCK = 4096  # of a file
-Spot = tuple[memoryview, int]  # a piece, and where in it
+Spot = tuple[memoryview, int, int]  # a piece, where in it, and the bytes before it that are its head's
+_ZEROS = bytes(READ_BYTES)
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
@@ -102,14 +104,35 @@ class Landing:
         """The first bytes of what was read."""
         return self.room[:size].tobytes()
 
-    def lend(self, start: int, size: int) -> memoryview:
-        """``size`` bytes of what was read, from ``start``; behind what was lent before, where there is room."""
-        came = self.room[start : start + size]
-        body = self._place(size)
-        if body is None:
-            return memoryview(came.tobytes())
-        body[:] = came
+    def lend(self, start: int, size: int, *, harmless: bool | None = None) -> memoryview:
+        """``size`` bytes of what was read, from ``start``: where they are, if there is room for what comes next.
+
+        :param harmless: what stands before them may be stored; else it is removed.
+        """
+        if not self._lends:
+            came = self.room[start : start + size]
+            body = self._place(size)
+            if body is None:
+                return memoryview(came.tobytes())
+            body[:] = came
+            return body
+        at, piece = self._at, self._piece
+        begin = at + start
+        if not harmless:
+            piece[at:begin] = _ZEROS[:start]
+        self.spot = piece, begin, start
+        body = piece[begin : begin + size]
+        self._advance(begin + size)
         return body
+
+    def headed(self, head: bytes, size: int) -> memoryview | None:
+        """The body of ``size`` bytes that was lent last, behind ``head``, which may be stored; None: no room."""
+        if self.spot is None or len(head) > self.spot[2]:
+            return None
+        piece, begin, _ = self.spot
+        at = begin - len(head)
+        piece[at:begin] = head
+        return piece[at : begin + size]
 
     def adopt(self, pieces: Sequence[bytes | memoryview], size: int) -> memoryview | None:
         """The first ``size`` bytes of what came by pieces, as if it had been lent; None where there is no room."""
@@ -126,14 +149,18 @@ class Landing:
         if size > READ_BYTES or (not self._lends and not self._renewed()):
             self.spot = None
             return None
-        self.spot = self._piece, self._at
+        self.spot = self._piece, self._at, 0
         body = self._piece[self._at : self._at + size]
-        self._at += size
-        if self._at + READ_BYTES >= PIECE_BYTES:  # no body ends where the next piece may begin
+        self._advance(self._at + size)
+        return body
+
+    def _advance(self, end: int) -> None:
+        """The next read goes there."""
+        self._at = end
+        if end + READ_BYTES >= PIECE_BYTES:  # no body ends where the next piece may begin
             self._lends = False
             self._renewed()
         self.room = self._piece[self._at : self._at + READ_BYTES]
-        return body
 
     def _renewed(self) -> bool:
         """Begin a piece; False: there is none, and what comes goes where no body stays."""

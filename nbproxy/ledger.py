@@ -27,14 +27,14 @@ from .batches import recorded_lines
 from .drafts import Body, Draft, clocks_apart
 from .exchange import next_count
 from .heads import RequestHead
-from .landing import Stock
+from .landing import Spot, Stock
 from .ranking import readable
 from .redact import redact_target
 from .settings import Settings
 from .slices import FIELDS, Entry, Facts, Placed, Slice
 from .wire import LARGE, Memo
 
-_ROW = struct.Struct("<4d2i4q")  # slices.FIELDS
+_ROW = struct.Struct("<4d2i5q")  # slices.FIELDS
 _NEVER = float("nan")
 _MOST_KEPT = 4 * 2**20  # bytes of memory for small things that are kept for the next slice
 _SEED = 16
@@ -51,29 +51,33 @@ class _Run:
 
 
 class _Bodies:
-    """The bodies of one side, in order: small ones are copied one behind the other, large ones stay where they are."""
+    """The bodies of one side, in order: small ones are copied one behind the other, large ones stay where they are.
+
+    :ivar before: bytes before the one that was added last that are not part of it; only answers have such.
+    """
 
     def __init__(self, stock: Stock) -> None:
         self._stock = stock
-        self._piece, self._begin, self._end = memoryview(b""), 0, 0  # where small ones go, and what is not a run yet
+        self._piece = memoryview(bytearray())  # where small ones go
+        self._begin = self._end = 0  # of what is not a run yet there
         self._runs: list[_Run | bytes | memoryview] = []
+        self.before = 0
 
     def add(self, body: Body) -> int:
         """:returns: how many bytes of it are kept."""
-        if body.others is None and body.size <= body.limit:
-            data, kept = body.first, body.size
-        else:
+        data, kept, self.before = body.first, body.size, 0
+        if body.others is not None or kept > body.limit:
             data = body.kept() or b""
             kept = len(data)
-        if not kept:
-            return 0
-        if kept >= LARGE or body.spot is not None:
-            self._lay(body, data, kept)
+        if kept >= LARGE or (kept and body.spot is not None):
+            self._lay(body.spot, data, kept)
             return kept
-        if self._end + kept > len(self._piece):
+        begin = self._end
+        end = begin + kept
+        if end > len(self._piece):
             self._renew()
-        end = self._end + kept
-        self._piece[self._end : end] = data
+            begin, end = 0, kept
+        self._piece[begin:end] = data
         self._end = end
         return kept
 
@@ -88,16 +92,16 @@ class _Bodies:
             self._runs.append(_Run(self._piece, self._begin, self._end))
             self._begin = self._end
 
-    def _lay(self, body: Body, data: bytes | memoryview, kept: int) -> None:
+    def _lay(self, spot: Spot | None, data: bytes | memoryview, kept: int) -> None:
         self._note_small()
-        if body.spot is None:
+        if spot is None:
             self._runs.append(data)
             return
-        (piece, begin), last = body.spot, self._runs[-1] if self._runs else None
-        if type(last) is _Run and last.piece is piece and last.end == begin:
-            last.end += kept
+        (piece, begin, self.before), last = spot, self._runs[-1] if self._runs else None
+        if type(last) is _Run and last.piece is piece and last.end == begin - self.before:
+            last.end = begin + kept
         else:
-            self._runs.append(_Run(piece, begin, begin + kept))
+            self._runs.append(_Run(piece, begin - self.before, begin + kept))
 
     def taken(self) -> list[memoryview]:
         """All of them in as few pieces as there are; begins anew."""
@@ -119,11 +123,12 @@ def _taken(memory: io.BytesIO) -> bytes:
 class Ledger:
     """What is written down between two slices.
 
-    :param rows: of plain exchanges at most.
+    :param most: rows of plain exchanges.
+    :ivar rows: how many there are.
     """
 
-    def __init__(self, rows: int) -> None:
-        self._rows = bytearray(rows * _ROW.size)
+    def __init__(self, most: int) -> None:
+        self._memory = bytearray(most * _ROW.size)
         self._targets = io.BytesIO()
         stock = Stock(_PIECES, huge=False)
         self._requests, self._answers = _Bodies(stock), _Bodies(stock)
@@ -131,24 +136,27 @@ class Ledger:
         self._begin()
 
     def _begin(self) -> None:
-        self._n = 0
-        self._entries: dict[Entry, int] = {}
+        self.rows = 0
+        self._entries: dict[Any, int] = {}
         self._identified: list[Placed[tuple[int, str]]] = []
         self._others: list[Placed[Any]] = []
         self._settings: Settings | None = None  # whose model is ``_model``
         self._model: tuple[str | None, str | None] = (None, None)
 
     def __len__(self) -> int:
-        return self._n + len(self._others)
+        return self.rows + len(self._others)
 
     @property
     def others(self) -> int:
         """How many are kept as they are."""
         return len(self._others)
 
-    def add(self, draft: Draft) -> None:
-        """Write down a plain exchange that has ended."""
-        n, head, sent, answered = self._n, draft.head, draft.sent_at, draft.answered_at
+    def add(self, draft: Draft) -> int:
+        """Write down a plain exchange that has ended.
+
+        :returns: bytes of its bodies that are kept.
+        """
+        n, head, sent, answered = self.rows, draft.head, draft.sent_at, draft.answered_at
         if draft.settings is not self._settings:
             self._settings, model = draft.settings, draft.settings.model
             self._model = (None, None) if model is None else (model.name, model.fingerprint)
@@ -157,35 +165,39 @@ class Ledger:
         answered_with = self._lines.get(block) or self._lines.keep(block, recorded_lines(block))
         entry = (
             draft.client, head.method, draft.route, draft.dialect, draft.index, draft.status, asked_with, answered_with,
-            draft.reason, draft.error, *self._model,
+            draft.reason, draft.error, self._model,
         )  # fmt: skip
         number = self._entries.get(entry)
         if number is None:
             number = self._entries[entry] = len(self._entries)
         if draft.identity is not None:
             self._identified.append(Placed(n, draft.identity))
-        asked, got, bytes_in, bytes_out, request, answer = draft.sent_body, draft.got_body, 0, 0, 0, 0
+        asked, got = draft.sent_body, draft.got_body
+        bytes_in = request = bytes_out = answer = before = 0
         if asked is not None:
             bytes_in, request = asked.size, self._requests.add(asked)
         if got is not None:
-            bytes_out, answer = got.size, self._answers.add(got)
+            answers = self._answers
+            bytes_out, answer, before = got.size, answers.add(got), answers.before
         self._targets.write(target)
         _ROW.pack_into(
-            self._rows, n * _ROW.size, draft.t0, _NEVER if sent is None else sent,
+            self._memory, n * _ROW.size, draft.t0, _NEVER if sent is None else sent,
             _NEVER if answered is None else answered, draft.ended_at, number, len(target),
-            bytes_in, bytes_out, request, answer,
+            bytes_in, bytes_out, request, answer, before,
         )  # fmt: skip
-        self._n = n + 1
+        self.rows = n + 1
+        return request + answer
 
     def insert(self, item: Any) -> None:
         """Keep something as it is, behind what was written down."""
-        self._others.append(Placed(self._n, item))
+        self._others.append(Placed(self.rows, item))
 
     def taken(self, weight: int) -> Slice:
         """All of it; begins anew. ``weight``: bytes of its bodies, those of the others included."""
-        n, self._n = self._n, 0
-        facts = Facts(clocks_apart(), next_count(n), os.urandom(_SEED), list(self._entries), self._identified)
-        rows = np.frombuffer(bytes(memoryview(self._rows)[: n * _ROW.size]), FIELDS)
+        n = self.rows
+        entries: list[Entry] = [(*entry, *model) for *entry, model in self._entries]
+        facts = Facts(clocks_apart(), next_count(n), os.urandom(_SEED), entries, self._identified)
+        rows = np.frombuffer(bytes(memoryview(self._memory)[: n * _ROW.size]), FIELDS)
         bodies = self._requests.taken(), self._answers.taken()
         one = Slice(facts, rows, _taken(self._targets), *bodies, others=self._others, weight=weight)
         self._begin()

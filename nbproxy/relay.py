@@ -17,6 +17,7 @@ from .drafts import Body, Draft
 from .errors import ClientFault, HttpFault, UpstreamFault, UpstreamTimeout
 from .heads import Framing, ResponseHead, answer_head
 from .outbound import request_block, request_line, signed
+from .redact import redact_head
 from .upstream import Connection
 from .wire import LARGE, chunk, last_chunk
 
@@ -214,16 +215,21 @@ class Relay:
         self.answering = self._response_done = True
         if known is not None and self._head.plain and self._request_done:
             lines, self._framing = known
-            self._keep = True
+            self._keep = by_heart = True
         else:
-            lines = self._begin_answer(head)
+            lines, by_heart = self._begin_answer(head), False
         if isinstance(body, bytes):
             if body:
                 draft.got_body = Body(draft.keep[1], len(body), body)
             self._client.write(lines + body)
         else:
-            draft.got_body = Body(draft.keep[1], len(body), body, None, self._context.pool.landing.spot)
-            self._client.write_all((lines, body))
+            landing = self._context.pool.landing
+            draft.got_body = Body(draft.keep[1], len(body), body, None, landing.spot)
+            whole = landing.headed(lines, len(body)) if by_heart and _harmless(head) else None
+            if whole is None:
+                self._client.write_all((lines, body))
+            else:
+                self._client.write(whole)
         self._close_if_done()
 
     def _unsent_body(self) -> bool:
@@ -408,3 +414,11 @@ class Relay:
             self._connection.reset()  # an end would have come as one
         self._drop()
         self._finish(None if self._tunnel else "the client closed the connection")
+
+
+def _harmless(head: ResponseHead) -> bool:
+    """Whether a head may stand in a recording as it is."""
+    if head.harmless is None:
+        raw = head.status_line + head.block
+        head.harmless = redact_head(raw) == raw
+    return head.harmless

@@ -39,6 +39,7 @@ FIELDS = np.dtype(
         *((name, "<f8") for name in ("t0", "sent_at", "answered_at", "ended_at")),  # of perf_counter; NaN: never
         *((name, "<i4") for name in ("entry", "target")),  # its number; bytes
         *((name, "<i8") for name in ("bytes_in", "bytes_out", "request", "answer")),  # bytes; bytes that are kept
+        ("before", "<i8"),  # bytes before the answer's body that are not part of it
     ]
 )
 ENTRY = (
@@ -85,7 +86,7 @@ class Slice:
 
     :param rows: an array of :data:`FIELDS`.
     :param targets: of the rows, one after the other, in UTF-8.
-    :param requests, answers: their bodies, one after the other, in as many pieces.
+    :param requests, answers: their bodies, one after the other, in as many pieces; answers each behind its ``before``.
     :param weight: bytes of bodies, those of ``others`` included.
     :ivar others: what stands among them and is not part of them.
     :ivar message: as it is written, once, if that was made beforehand.
@@ -156,7 +157,7 @@ class Slice:
             "started": pa.array(started).cast(TIME.arrow),
             "target": _texts(ends(rows["target"]), self._targets),
             "request_body": bodies_array(rows["request"], self._requests),
-            "response_body": bodies_array(rows["answer"], self._answers),
+            "response_body": bodies_array(rows["answer"], self._answers, rows["before"]),
             "request_truncated": pa.array(rows["request"] < rows["bytes_in"]),
             "response_truncated": pa.array(rows["answer"] < rows["bytes_out"]),
             "bytes_in": pa.array(np.ascontiguousarray(rows["bytes_in"])),

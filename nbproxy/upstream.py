@@ -197,7 +197,12 @@ class Connection(Watched, asyncio.BufferedProtocol):
             if (whole := self._reader.whole(data, size)) is not None:
                 head, start = whole
                 self.ended, self.awaited, self._reusable = True, False, head.persistent
-                user.on_whole(head, data[start:] if small else self._large(user, start, size))
+                if small:
+                    user.on_whole(head, data[start:])
+                elif user.borrows:
+                    user.on_whole(head, self._landing.lend(start, size - start, harmless=head.harmless))
+                else:
+                    user.on_whole(head, self._landing.copied(size)[start:])
                 return
             self._reader.receive(data if small else self._landing.copied(size))
             self._pump()
@@ -205,9 +210,6 @@ class Connection(Watched, asyncio.BufferedProtocol):
             self._fail(fault)
         if self.user is not None:
             self.user.on_flush()
-
-    def _large(self, user: User, start: int, size: int) -> bytes | memoryview:
-        return self._landing.lend(start, size - start) if user.borrows else self._landing.copied(size)[start:]
 
     def _pump(self) -> None:
         while (user := self.user) is not None and not self.ended:

@@ -47,15 +47,51 @@ def test_what_was_lent_stays_what_it_was(moves: list[tuple[str, int]], most: int
 
 
 def test_bodies_lie_side_by_side_also_across_pieces() -> None:
-    """As far as the blocks of a file are concerned."""
-    place, views = Landing(), []
+    """Their heads between them, as far as the blocks of a file are concerned."""
+    place, views, spots = Landing(), [], []
     while len({address(view) // PIECE_BYTES for view in views}) < 3 or len(views) < 100:
         come(place, b"x" * 40_000)
-        views.append(place.lend(100, 33_333))
-    for one, other in pairwise(views):
-        end, begin = address(one) + len(one), address(other)
+        views.append(place.lend(100 if views else 0, 33_333))
+        spots.append(place.spot)
+    for (one, _), (other, spot) in pairwise(zip(views, spots, strict=True)):
+        end, begin = address(one) + len(one), address(other) - spot[2]
         assert end == begin or (end - begin) % BLOCK == 0
         assert (one.obj is other.obj) == (end == begin)
+
+
+def test_what_stands_between_bodies_is_nothing_or_harmless() -> None:
+    place = Landing()
+    come(place, b"x" * 20)
+    first = place.lend(0, 10)
+    for harmless, left in ((None, bytes(4)), (False, bytes(4)), (True, b"head")):
+        come(place, b"headbody")
+        body = place.lend(4, 4, harmless=harmless)
+        assert bytes(body) == b"body"
+        assert place.spot is not None
+        piece, begin, before = place.spot
+        assert (before, bytes(piece[begin - before : begin])) == (4, left)
+    assert bytes(first) == b"x" * 10
+
+
+def test_a_head_stands_before_the_body_where_there_is_room() -> None:
+    place = Landing()
+    come(place, b"first")
+    place.lend(0, 5)
+    come(place, b"upstream's head|body")
+    body = place.lend(16, 4)
+    headed = place.headed(b"ours|", 4)
+    assert headed is not None
+    assert bytes(headed) == b"ours|body"
+    assert headed.obj is body.obj
+    assert place.headed(b"too long for where it is", 4) is None
+    assert bytes(body) == b"body"
+
+
+def test_no_head_stands_before_a_body_that_was_copied() -> None:
+    place = Landing(most=0)
+    come(place, b"head|body")
+    assert bytes(place.lend(5, 4)) == b"body"
+    assert place.headed(b"a", 4) is None
 
 
 def test_memory_is_used_again_once_nobody_has_it() -> None:

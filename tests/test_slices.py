@@ -93,21 +93,24 @@ def noted(number: int, said: dict[str, Any], place: Landing) -> Draft:
     one = Draft(lambda _: None, said["client"], head, Settings(model=said["model"]), said["route"], float(number))
     for name in ("status", "dialect", "index", "reason", "response_block", "sent_at", "answered_at"):
         setattr(one, name, said[name])
-    one.sent_body, one.got_body = (came(said[name], said["limit"], place) for name in ("request", "answer"))
+    one.sent_body, one.got_body = (
+        came(said[name], said["limit"], place, head)
+        for name, head in (("request", b""), ("answer", b"secret" * number))
+    )
     if said["known"]:
         assert one.exchange_id
     one.finish(said["error"])
     return one
 
 
-def came(said: tuple[str, bytes, int] | None, limit: int, place: Landing) -> Body | None:
+def came(said: tuple[str, bytes, int] | None, limit: int, place: Landing, head: bytes) -> Body | None:
     if said is None:
         return None
     how, data, times = said
     data *= times
     if how == "lent":
-        place.room[: len(data)] = data
-        return Body(limit, len(data), place.lend(0, len(data)), None, place.spot)
+        place.room[: len(head + data)] = head + data
+        return Body(limit, len(data), place.lend(len(head), len(data)), None, place.spot)
     one = Body(limit)
     for piece in [data] if how == "whole" else [data[:3], memoryview(data)[3:]]:
         if piece:
@@ -137,6 +140,7 @@ def test_they_are_the_exchanges_that_they_were(said: list[list[dict[str, Any]]])
         assert abs(started[0] - started[1]).max() < 10**7  # µs: how long this took
         assert batch.drop_columns(["started"]).to_pylist() == known.drop_columns(["started"]).to_pylist()
         assert written(one)[0].equals(batch)
+        assert b"secret" not in b"".join(Bench().enclose(*one.blocks()).pieces)
 
 
 def test_ids_stay_whoever_asks() -> None:
@@ -175,8 +179,8 @@ def test_bodies_that_lie_side_by_side_are_written_from_there() -> None:
     place, drafts = Landing(), []
     for number in range(300):  # over two pieces of memory
         one = draft(number, b"")
-        place.room[:33_001] = b"%03d" % number * 11_000 + b"."
-        one.got_body = Body(1e9, 33_001, place.lend(0, 33_001), None, place.spot)
+        place.room[:33_301] = bytes(300) + b"%03d" % number * 11_000 + b"."
+        one.got_body = Body(1e9, 33_001, place.lend(300, 33_001), None, place.spot)
         drafts.append(one)
     one = cut(drafts, Ledger(300))
     _, answers = one.blocks()
