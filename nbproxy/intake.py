@@ -66,6 +66,7 @@ class Intake:
         self.gate = threading.Lock()
         self._wake, self._hurry = threading.Event(), threading.Event()
         self._awake = False
+        self._lively = False  # whether something came in the thread's last round
         self._came = self._rows_came = self._rows_went = 0  # changed under the gate
         self._lates = 0  # that wait
         self._behind = False  # whether what comes is refused
@@ -162,21 +163,26 @@ class Intake:
 
     def hurry(self) -> None:
         """Let the thread come now."""
-        self._wake.set()
         self._hurry.set()
+        self._wake.set()
 
     # --- what the recorder's thread calls
 
     def wait(self, idle: float | None) -> None:
-        """Until ``FLUSH_S`` after something came, or somebody is in a hurry; at most ``idle`` seconds for nothing."""
-        woken = self._wake.wait(FLUSH_S if self._fresh or len(self._ledger) else idle)
-        hurried = woken and self._hurry.wait(FLUSH_S)
-        self._wake.clear()
-        self._hurry.clear()
-        self._awake = False  # what comes from now on sets the event again
-        if not hurried:  # else who is in a hurry has cut what is to be written
+        """Until ``FLUSH_S`` after something came, or somebody is in a hurry; at most ``idle`` seconds for nothing.
+
+        Where something came in the last round, it is not waited for again: whoever wakes this thread pays for it."""
+        if not self._lively:
+            self._wake.clear()
+            self._awake = False  # what comes from now on sets the event
+            if not (self._fresh or len(self._ledger) or self._hurry.is_set()):
+                self._wake.wait(idle)
+            self._awake = True
+        if not self._hurry.wait(FLUSH_S):  # else who is in a hurry has cut what is to be written
             with self.gate:
                 self._cut_all()
+        self._hurry.clear()
+        self._lively = bool(self._pending)
 
     def taken(self) -> Iterator[Item]:
         """All that was cut."""

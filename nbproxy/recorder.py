@@ -312,6 +312,9 @@ class Recorder:
 
     def _write(self, taken: Slice) -> None:
         """One batch of each table, of those that have something to say."""
+        if not taken.others:
+            self._store_rows(taken, ())
+            return
         came = [one for one in taken.others if not isinstance(one.item, Late)]
         carriers: list[Placed[Row]] = [
             Placed(place, item.carrier) for place, item in taken.others if isinstance(item, Late)
@@ -320,9 +323,8 @@ class Recorder:
         rows, late = [row for _, row in others], [row for _, row in self._completed(carriers)]
         self._store(self._hits, self._built(hits_batch, [*(row for row in rows if row.rankings), *late]))
         self._store(self._events, self._built(events_batch, [row for row in (*rows, *late) if has_events(row)]))
-        if taken.others:
-            with self._intake.gate:
-                self._note(taken, others)
+        with self._intake.gate:
+            self._note(taken, others)
 
     def _note(self, taken: Slice, others: Sequence[Placed[Exchange]]) -> None:
         """Count what was recorded, and show it. The gate is held."""
