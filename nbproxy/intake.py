@@ -6,8 +6,8 @@ Laws:
   It never raises or waits for the disk. If the thread falls so far behind that ``BACKLOG_ROWS`` rows or
   ``BACKLOG_BYTES`` of bodies wait, new rows are refused.
 - Plain exchanges are written down in a ledger, ``FRESH_ROWS`` at once: so few are still in a near cache, and for so
-  many it pays to bring the code there. Others are kept among them as they are. A slice is what came until there were
-  ``SLICE_ROWS`` rows, ``SLICE_OTHERS`` others or ``SLICE_BYTES`` of bodies, ``FLUSH_S`` had passed, or somebody asked.
+  many it pays to bring the code there. Others are kept among them as they are. It is cut when there are ``CUT_ROWS``
+  rows, ``CUT_OTHERS`` others or ``CUT_BYTES`` of bodies, when ``FLUSH_S`` have passed, or when somebody asks.
 - Everything is taken in the order in which it came; a barrier (an event) stands behind what came before it.
 """
 
@@ -16,20 +16,20 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from .drafts import Draft
 from .exchange import Exchange
 from .ledger import Ledger
-from .slices import Slice
+from .slices import Placed, Slice
 
 FLUSH_S = 0.1
 FLUSH_BYTES = 16 * 2**20
 FRESH_ROWS = 16
-SLICE_ROWS, SLICE_BYTES = 1024, 8 * 2**20
-SLICE_OTHERS = 16  # that are not plain: the columns of their hits are made by calls that keep the interpreter
-HEAVY_BYTES = 2**20  # of a slice, whose bodies are best written while they are near
+CUT_ROWS, CUT_BYTES = 1024, 8 * 2**20
+CUT_OTHERS = 16  # that are not plain: the columns of their hits are made by calls that keep the interpreter
+HEAVY_BYTES = 2**20  # of what was cut, whose bodies are best written while they are near
 BACKLOG_ROWS = 65_536
 BACKLOG_BYTES = 256 * 2**20
 
@@ -42,14 +42,32 @@ class Late(NamedTuple):
     carrier: Exchange
 
 
-Item = Slice | threading.Event  # an event is a barrier: set once all before it is written
+class Cut(NamedTuple):
+    """What came together, in order.
+
+    :ivar plain: exchanges that were written down.
+    :ivar others: what is kept as it is, and stands among them.
+    :ivar weight: bytes of all bodies.
+    """
+
+    plain: Slice
+    others: Sequence[Placed[Row | Late]]
+    weight: int
+
+    @property
+    def lates(self) -> int:
+        """How many are no exchanges."""
+        return sum(isinstance(other, Late) for _, other in self.others)
+
+
+Item = Cut | threading.Event  # an event is a barrier: set once all before it is written
 
 
 class Intake:
     """Between the loop and the recorder's thread.
 
     :param plain: whether plain exchanges are written down; else all of them are kept as they are. Settable.
-    :param prepare: called with each slice before the thread gets it; by the loop, as a rule, where nobody else wants
+    :param prepare: called with each cut before the thread gets it; by the loop, as a rule, where nobody else wants
         the interpreter: two threads that want it cost each other more than the work. Under :attr:`gate`.
     :ivar gate: held while rows change hands; who counts rows holds it too.
     :ivar closed: nothing more is taken.
@@ -57,9 +75,9 @@ class Intake:
     :ivar went: bytes of bodies that were taken out.
     """
 
-    def __init__(self, *, plain: bool, prepare: Callable[[Slice], None]) -> None:
+    def __init__(self, *, plain: bool, prepare: Callable[[Cut], None]) -> None:
         self.plain, self._prepare = plain, prepare
-        self._ledger = Ledger(SLICE_ROWS)
+        self._ledger = Ledger(CUT_ROWS)
         self._weight = 0  # of what is in it
         self._fresh: deque[Row] = deque()
         self._pending: deque[Item] = deque()
@@ -102,7 +120,7 @@ class Intake:
                 weight = row.weight
             self._came += weight
             self._weight += weight
-            if ledger.rows >= SLICE_ROWS or self._weight >= SLICE_BYTES or ledger.others >= SLICE_OTHERS:
+            if ledger.rows >= CUT_ROWS or self._weight >= CUT_BYTES or ledger.others >= CUT_OTHERS:
                 self._cut()
         self._rows_came += rows
         self._look_behind()
@@ -115,10 +133,10 @@ class Intake:
             self._hurry.set()
 
     def _cut(self) -> None:
-        """Begin another slice. The gate is held."""
+        """Hand over what is in the ledger. The gate is held."""
         if len(self._ledger):
             weight, self._weight = self._weight, 0
-            one = self._ledger.taken(weight)
+            one = Cut(*self._ledger.taken(), weight)
             with contextlib.suppress(Exception):  # the thread meets it again, and tells
                 self._prepare(one)
             self._pending.append(one)
@@ -140,7 +158,7 @@ class Intake:
             self._lates += 1
             self._write_down()
             self._ledger.insert(late)
-            if self._ledger.others >= SLICE_OTHERS:
+            if self._ledger.others >= CUT_OTHERS:
                 self._cut()
         self._wake.set()
         return True
@@ -189,11 +207,11 @@ class Intake:
         with contextlib.suppress(IndexError):  # a caller stands in for the thread, and so does another
             while True:
                 item = self._pending.popleft()
-                if isinstance(item, Slice):
-                    lates = sum(isinstance(other, Late) for _, other in item.others)
+                if isinstance(item, Cut):
+                    lates = item.lates
                     with self.gate:
                         self.went += item.weight
-                        self._rows_went += len(item) - lates
+                        self._rows_went += item.plain.num_rows + len(item.others) - lates
                         self._lates -= lates
                         self._look_behind()
                 yield item

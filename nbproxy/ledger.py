@@ -19,6 +19,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -192,16 +193,15 @@ class Ledger:
         """Keep something as it is, behind what was written down."""
         self._others.append(Placed(self.rows, item))
 
-    def taken(self, weight: int) -> Slice:
-        """All of it; begins anew. ``weight``: bytes of its bodies, those of the others included."""
-        n = self.rows
+    def taken(self) -> tuple[Slice, Sequence[Placed[Any]]]:
+        """All of it, and what is kept as it is with its places; begins anew."""
+        n, others = self.rows, self._others
         entries: list[Entry] = [(*entry, *model) for *entry, model in self._entries]
         facts = Facts(clocks_apart(), next_count(n), os.urandom(_SEED), entries, self._identified)
         rows = np.frombuffer(bytes(memoryview(self._memory)[: n * _ROW.size]), FIELDS)
-        bodies = self._requests.taken(), self._answers.taken()
-        one = Slice(facts, rows, _taken(self._targets), *bodies, others=self._others, weight=weight)
+        plain = Slice(facts, rows, _taken(self._targets), self._requests.taken(), self._answers.taken())
         self._begin()
-        return one
+        return plain, others
 
 
 def _recorded(head: RequestHead) -> tuple[bytes, str]:

@@ -36,7 +36,7 @@ from .drafts import Draft
 from .errors import ConfigError, NbproxyError
 from .exchange import Exchange
 from .finishing import OnError, Redact, finish, late
-from .intake import Intake, Late, Row
+from .intake import Cut, Intake, Late, Row
 from .newest import Newest
 from .ranking import Ranking
 from .segments import EVENTS, HITS, ROLL_BYTES, ROWS, Kind, Log, Table, segments, shrink, size_of
@@ -139,12 +139,12 @@ class Recorder:
         if not self._intake.offer(Late(carrier)):
             self._unfit += 1
 
-    def _prepare(self, taken: Slice) -> None:
-        """What can be done before the thread has a slice."""
-        if not taken.others:
-            self._note(taken, ())
-            if self._rows.log is not None and taken.num_rows >= FEW_ROWS:
-                taken.message = self._rows.log.message(taken)
+    def _prepare(self, cut: Cut) -> None:
+        """What can be done before the thread has it."""
+        if not cut.others:
+            self._note(cut.plain, ())
+            if self._rows.log is not None and cut.plain.num_rows >= FEW_ROWS:
+                cut.plain.message = self._rows.log.message(cut.plain)
 
     # --- what others call
 
@@ -281,7 +281,7 @@ class Recorder:
         self._marks.append((self.exchanges, self._intake.went))
         asked = False
         for item in self._intake.taken():
-            if not isinstance(item, Slice):
+            if not isinstance(item, Cut):
                 item.set()
                 asked = True
                 continue
@@ -310,31 +310,31 @@ class Recorder:
             if table.log is not None and table.log.rolled and not self._busy:
                 self._seal(table, table.log.seal_rolled)
 
-    def _write(self, taken: Slice) -> None:
+    def _write(self, cut: Cut) -> None:
         """One batch of each table, of those that have something to say."""
-        if not taken.others:
-            self._store_rows(taken, ())
+        if not cut.others:
+            self._store_rows(cut.plain, ())
             return
-        came = [one for one in taken.others if not isinstance(one.item, Late)]
+        came = [Placed(place, item) for place, item in cut.others if not isinstance(item, Late)]
         carriers: list[Placed[Row]] = [
-            Placed(place, item.carrier) for place, item in taken.others if isinstance(item, Late)
+            Placed(place, item.carrier) for place, item in cut.others if isinstance(item, Late)
         ]
-        others = self._store_rows(taken, self._completed(came))
+        others = self._store_rows(cut.plain, self._completed(came))
         rows, late = [row for _, row in others], [row for _, row in self._completed(carriers)]
         self._store(self._hits, self._built(hits_batch, [*(row for row in rows if row.rankings), *late]))
         self._store(self._events, self._built(events_batch, [row for row in (*rows, *late) if has_events(row)]))
         with self._intake.gate:
-            self._note(taken, others)
+            self._note(cut.plain, others)
 
-    def _note(self, taken: Slice, others: Sequence[Placed[Exchange]]) -> None:
+    def _note(self, plain: Slice, others: Sequence[Placed[Exchange]]) -> None:
         """Count what was recorded, and show it. The gate is held."""
         whole = [row for _, row in others if row.part is None]
-        if taken.num_rows:
-            self._count(taken.tally)
+        if plain.num_rows:
+            self._count(plain.tally)
         if whole:
             self._count(tally(whole))
-        self.exchanges += taken.num_rows + len(whole)
-        self._newest.add(taken, others)
+        self.exchanges += plain.num_rows + len(whole)
+        self._newest.add(plain, others)
 
     def _store_rows(self, plain: Slice, others: Sequence[Placed[Exchange]]) -> Sequence[Placed[Exchange]]:
         """:returns: which of the others could be stored."""

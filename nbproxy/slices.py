@@ -87,8 +87,6 @@ class Slice:
     :param rows: an array of :data:`FIELDS`.
     :param targets: of the rows, one after the other, in UTF-8.
     :param requests, answers: their bodies, one after the other, in as many pieces; answers each behind its ``before``.
-    :param weight: bytes of bodies, those of ``others`` included.
-    :ivar others: what stands among them and is not part of them.
     :ivar message: as it is written, once, if that was made beforehand.
     """
 
@@ -101,19 +99,11 @@ class Slice:
         targets: Any,
         requests: Sequence[memoryview],
         answers: Sequence[memoryview],
-        *,
-        others: Sequence[Placed[Any]] = (),
-        weight: int = 0,
     ) -> None:
         self._facts, self._rows, self._targets = facts, rows, targets
         self._requests: Sequence[memoryview] | None = requests
         self._answers: Sequence[memoryview] | None = answers
-        self.others, self.weight = others, weight
         self.num_rows = len(rows)
-
-    def __len__(self) -> int:
-        """Rows, and what stands among them."""
-        return self.num_rows + len(self.others)
 
     @property
     def answers_bytes(self) -> int:
@@ -133,9 +123,8 @@ class Slice:
         self._requests = self._answers = None
 
     def bare(self) -> Slice:
-        """The same without the bodies, nor what stands among them."""
+        """The same without the bodies."""
         one = copy.copy(self)
-        one.others = ()
         one.strip()
         return one
 

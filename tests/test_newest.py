@@ -23,7 +23,7 @@ def plain(numbers: Sequence[int]) -> Slice:
     ledger = Ledger(100)
     for n in numbers:
         ledger.add(draft(n, b"x"))
-    return ledger.taken(0)
+    return ledger.taken()[0]
 
 
 def others(numbers: Sequence[int], route: str = "pass") -> list[tuple[int, Exchange]]:

@@ -159,7 +159,7 @@ def test_every_column_arrives(make, place):
 def test_bodies_arrive_however_they_are_kept(make, place, monkeypatch, few):
     """As columns, or in slices of which columns are made for whoever reads them."""
     monkeypatch.setattr(module, "FEW_ROWS", few)
-    monkeypatch.setattr(intake, "SLICE_ROWS", 7)
+    monkeypatch.setattr(intake, "CUT_ROWS", 7)
     recorder, bodies = make(place), [b"", b"x", os.urandom(40_000), None, os.urandom(70_000), b"y" * 4096]
     for number, body in enumerate(bodies * 5):
         draft = Draft(
@@ -553,7 +553,7 @@ def test_a_backlog_is_bounded(make, monkeypatch):
 def test_a_backlog_of_columns_is_bounded_by_its_rows(make, monkeypatch):
     monkeypatch.setattr(intake, "BACKLOG_ROWS", 20)
     monkeypatch.setattr(intake, "FRESH_ROWS", 1)
-    monkeypatch.setattr(intake, "SLICE_ROWS", 4)
+    monkeypatch.setattr(intake, "CUT_ROWS", 4)
     recorder = make(None)
     gate, begun = threading.Event(), threading.Event()
     recorder.append(exchange(0, complete=lambda one: begun.set() or (gate.wait() and one)))
