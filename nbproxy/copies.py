@@ -24,7 +24,7 @@ from typing import Any
 from .errors import NbproxyError
 from .frames import conform
 from .pages import Page
-from .recorder import LIMIT_BYTES
+from .sealing import LIMIT_BYTES
 from .segments import Kind, Log, read_all, shrink
 
 _PREFIX = "nbproxy-copy-"

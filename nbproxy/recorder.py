@@ -19,9 +19,7 @@ import os
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,20 +37,16 @@ from .finishing import OnError, Redact, finish, late
 from .intake import Cut, Intake, Late, Row
 from .newest import Newest
 from .ranking import Ranking
-from .segments import EVENTS, HITS, ROLL_BYTES, ROWS, Kind, Log, Table, segments, shrink, size_of
+from .sealing import LIMIT_BYTES, Sealer, roll_size
+from .segments import EVENTS, HITS, ROWS, Kind, Log, Table, segments
 from .slices import Placed, Slice
 from .stats import Tally, tally
 from .warn import warn
 
 IDLE_S = 5.0  # with nothing to write for so long there is time to seal, one stream each time
 RING = 256
-BUSY_ROWS, BUSY_BYTES = 64, 4 * 2**20  # while so much comes in 100 ms, and …
-CALM_S = 3.0  # … for so long after it, a full stream is not sealed yet: loads come in bursts …
-ROLLED_SHARE = 2  # … until what waits to be is half of the limit
 MEMORY_BYTES = 256 * 2**20  # of each table where there is no directory
 SPILL_BYTES = 64 * 2**20  # of each table while the disk refuses
-LIMIT_BYTES = 10 * 2**30
-PATIENCE = 20  # who looks at the rows is about to do more, so nothing is sealed then; unless somebody always looks
 FEW_ROWS = 64  # of which columns are made at once: then it costs little, and when many are read a lot
 
 _SESSION = re.compile(r"[A-Za-z0-9_.-]+")
@@ -106,14 +100,24 @@ class Recorder:
         self.exchanges = 0
         self._session, self._redact, self._limit, self._on_error = session_id, redact, limit_bytes, on_error
         self._count = count or (lambda _: None)
-        self._settled = 0  # bytes in sealed files
+        self._lock = threading.Lock()
+        roll_bytes = roll_bytes or roll_size(limit_bytes)
         self._all = self._rows, self._hits, self._events = self._tables(roll_bytes)
         self._intake = Intake(plain=redact is None, prepare=self._prepare)
         self._newest = Newest(RING)
-        self._lock = threading.Lock()
-        self._unfit, self._calm_at, self._kept_waiting = 0, 0.0, 0
+        self._sealer = Sealer(
+            self.path,
+            session_id,
+            self._all,
+            roll_bytes=roll_bytes,
+            limit=limit_bytes,
+            lock=self._lock,
+            came=lambda: (self.exchanges, self._intake.went),
+            attempt=self._attempt,
+            removed=self._removed,
+        )
+        self._unfit = 0
         self._sealing = self._finished = self._warned = False
-        self._marks = deque([(0, 0)], maxlen=2)  # rows and bytes at the beginning of the last rounds
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"nbproxy-recorder-{session_id}", daemon=True)
         self._thread.start()
@@ -162,7 +166,7 @@ class Recorder:
     @property
     def bytes(self) -> int:
         """Of this session: on disk, and in memory what waits or has no disk to go to."""
-        return self._settled + self._open_bytes() + sum(table.memory.bytes for table in self._all)
+        return self._sealer.bytes + sum(table.memory.bytes for table in self._all)
 
     def newest(self, n: int = RING) -> list[Exchange]:
         """At most ``n`` (and 256) of the newest recorded exchanges, newest first, redacted, without bodies.
@@ -246,12 +250,9 @@ class Recorder:
 
     def _run(self) -> None:
         while not self._intake.closed:
-            self._intake.wait(None if self._tidied else IDLE_S)
+            self._intake.wait(IDLE_S if self._sealer.waiting else None)
             try:
-                asked = self._drain()
-                self._kept_waiting = self._kept_waiting + 1 if asked else 0
-                if self._kept_waiting % PATIENCE == 0:
-                    self._tidy()
+                self._sealer.end_round(asked=self._drain())
             except BaseException as error:  # the thread goes on
                 self._report("recording", None, error)
         self._finish()
@@ -264,10 +265,8 @@ class Recorder:
         self._drain()
         for table in self._all:
             self._attempt(table, table.retry)
-            if self._sealing and table.log is not None:
-                while table.log.rolled:
-                    self._seal(table, table.log.seal_rolled)
-                self._seal(table, table.log.seal)
+            if self._sealing:
+                self._sealer.finish(table)
             table.close()
 
     def _stand_in(self) -> None:
@@ -278,7 +277,7 @@ class Recorder:
 
     def _drain(self) -> bool:
         """Write what was cut. Whether somebody waited for it."""
-        self._marks.append((self.exchanges, self._intake.went))
+        self._sealer.begin_round()
         asked = False
         for item in self._intake.taken():
             if not isinstance(item, Cut):
@@ -291,24 +290,6 @@ class Recorder:
             except (Exception, SystemExit) as error:  # whatever it is, the next rows are not lost to it
                 self._report("recording", None, error)
         return asked
-
-    @property
-    def _busy(self) -> bool:
-        """Whether much came in this round or the one before, or lately: then nothing is compressed."""
-        (rows, size), now = self._marks[0], time.monotonic()
-        if self.exchanges - rows > BUSY_ROWS or self._intake.went - size > BUSY_BYTES:
-            self._calm_at = now + CALM_S
-        return now < self._calm_at
-
-    @property
-    def _tidied(self) -> bool:
-        return not any(table.log is not None and table.log.rolled for table in self._all)
-
-    def _tidy(self) -> None:
-        """Seal what was left for later, one stream at a time."""
-        for table in self._all:
-            if table.log is not None and table.log.rolled and not self._busy:
-                self._seal(table, table.log.seal_rolled)
 
     def _write(self, cut: Cut) -> None:
         """One batch of each table, of those that have something to say."""
@@ -384,15 +365,7 @@ class Recorder:
         for batch in batches:
             if batch.num_rows:
                 self._attempt(table, partial(table.write, batch))
-        self._roll_or_seal(table)
-
-    def _roll_or_seal(self, table: Table) -> None:
-        log = table.log
-        if log is not None and log.full:
-            if self._busy and log.rolled * self._roll < (self._limit or LIMIT_BYTES) // ROLLED_SHARE:
-                self._attempt(table, log.roll)  # compressing would cost the traffic
-            else:
-                self._seal(table, log.seal)
+        self._sealer.look(table)
 
     def _attempt(self, table: Table, act: Callable[[], object], *, sealing: bool = False) -> None:
         """Do it, under the lock unless it is sealing; a disk that refuses either is told once until it does it again
@@ -407,16 +380,9 @@ class Recorder:
         else:
             table.failing.discard(sealing)
 
-    def _seal(self, table: Table, seal: Callable[[AbstractContextManager[Any]], None]) -> None:
-        """Seal a stream, which may take a second (readers do not wait), and keep the recording under its limit."""
-        assert self.path is not None
-        self._attempt(table, partial(seal, self._lock), sealing=True)
-        with contextlib.suppress(OSError):
-            removed = [] if self._limit is None else shrink(self.path, self._limit)
-            self._settled = size_of(self.path, self._session) - self._open_bytes()
-            for path in removed:
-                why = f"the recording is over {self._limit:,} bytes: {path.name} was removed, its rows stay"
-                self._report("recording", None, BodiesRemoved(why))
+    def _removed(self, path: Path) -> None:
+        why = f"the recording is over {self._limit:,} bytes: {path.name} was removed, its rows stay"
+        self._report("recording", None, BodiesRemoved(why))
 
     def _report(self, where: str, exchange_id: str | None, error: BaseException) -> None:
         if self._on_error is not None:
@@ -425,28 +391,23 @@ class Recorder:
 
     # --- parts
 
-    def _tables(self, roll_bytes: int | None) -> tuple[Table, Table, Table]:
+    def _tables(self, roll_bytes: int) -> tuple[Table, Table, Table]:
         path = self.path
         if path is None:
             share = MEMORY_BYTES if self._limit is None else min(MEMORY_BYTES, self._limit // 2)
             return Table(ROWS, None, share), Table(HITS, None, share), Table(EVENTS, None, share)
-        self._roll = roll = roll_bytes or _roll_bytes(self._limit)
 
         def log(kind: Kind) -> Log:
-            return Log(path, kind, self._session, roll_bytes=roll)
+            return Log(path, kind, self._session, roll_bytes=roll_bytes)
 
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             rows, hits = log(ROWS), log(HITS)
             events = log(EVENTS) if self._session in segments(path, EVENTS) else None
-            self._settled = size_of(path, self._session) - sum(one.open_bytes for one in (rows, hits, events) if one)
         except OSError as error:
             raise ConfigError(f"cannot record to {path}: {error.strerror or error}") from error
         later = Table(EVENTS, events, SPILL_BYTES, begin=lambda: log(EVENTS))
         return Table(ROWS, rows, SPILL_BYTES), Table(HITS, hits, SPILL_BYTES), later
-
-    def _open_bytes(self) -> int:
-        return sum(table.log.open_bytes for table in self._all if table.log)
 
     def _shown(self, table: Any, rows: Any, columns: Mapping[str, frames.Column]) -> pd.DataFrame:
         ids = frames.ambiguous_ids(rows)
@@ -467,8 +428,3 @@ def _uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _roll_bytes(limit: int | None) -> int:
-    """When to seal: often enough that a limit can be kept, as bodies go by the file."""
-    return ROLL_BYTES if limit is None else min(ROLL_BYTES, max(limit // 16, 65_536))

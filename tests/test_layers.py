@@ -18,7 +18,7 @@ LEVELS: dict[int, str] = {
     0: "_version errors messages places ranking settings warn watch merging tracebacks",
     1: "collection_formats heads chunks wire landing content exchange controls clicks interleave",
     2: "dialects rerankers redact ubi plots drafts frames orderings measures tables runs stats cards",
-    3: "pipeline batches slices ledger streams marks segments memory finishing newest intake recorder systems "
+    3: "pipeline batches slices ledger streams marks segments memory finishing newest intake sealing recorder systems "
     "compare evaluate interleaving",
     4: "background trust origin dialing peers pages listing copies upstream recording replay datasets engine lanes "
     "scoring mergers options exchange_card report report_page report_sections convert",
