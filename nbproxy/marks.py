@@ -124,7 +124,7 @@ class Marks:
             self._schema = pa.ipc.read_schema(pa.ipc.read_message(buffer))
             self._end = _HEAD.size + _HEAD.unpack_from(buffer)[1]
         while self._end < len(buffer):
-            batch, end = _read(buffer, self._end, self._schema)
+            batch, end = _read(buffer, self._end, self._schema, bodies=False)
             self._ids.append(ids_of(batch))
             self._places.append(self._end)
             self._starts.append(self._rows)
@@ -137,11 +137,11 @@ def ids_of(rows: Any) -> Ids:
     return ends["min"] or "", ends["max"] or ""
 
 
-def _read(buffer: Any, place: int, schema: Any) -> tuple[Any, int]:
+def _read(buffer: Any, place: int, schema: Any, *, bodies: bool = True) -> tuple[Any, int]:
     """The batch that begins there, and where it ends."""
     message = pa.ipc.read_message(buffer.slice(place))
     _, metadata = _HEAD.unpack_from(buffer, place)
     end = place + _HEAD.size + metadata + message.body.size
     if end > len(buffer):
         raise EOFError
-    return opened(pa.ipc.read_record_batch(message, schema)), end
+    return opened(pa.ipc.read_record_batch(message, schema), bodies=bodies), end

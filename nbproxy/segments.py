@@ -189,15 +189,16 @@ def _bulk_of(segment: Segment, place: int) -> dict[str, Any]:
 def _read_stream(segment: Segment, bulky: bool) -> Any:
     """The whole batches of a stream, as one chunk in memory of our own: the file may go at any time."""
     kind = segment.kind
-    table = from_batches(stream_batches(segment), kind.columns)
+    table = from_batches(stream_batches(segment, bulky=bulky), kind.columns)
     wanted = table.column_names if bulky else [name for name in table.column_names if name not in kind.bulky]
     return conform(table.select(wanted).combine_chunks(), kind.columns)
 
 
-def stream_batches(segment: Segment) -> list[Any]:
+def stream_batches(segment: Segment, *, bulky: bool = True) -> list[Any]:
     """The whole batches of an open stream. They are read, not mapped: who waits for the disk at a page of a mapped file
     keeps the interpreter meanwhile.
 
+    :param bulky: False where the bulky columns are not wanted: then they may be null.
     :raises FileNotFoundError: it was sealed or removed since it was listed.
     """
     path = segment.stream
@@ -209,7 +210,7 @@ def stream_batches(segment: Segment) -> list[Any]:
     with contextlib.suppress(StopIteration, *_BROKEN):
         reader = pa.ipc.open_stream(buffer)
         while True:
-            batches.append(opened(reader.read_next_batch()))
+            batches.append(opened(reader.read_next_batch(), bodies=bulky))
     return batches
 
 

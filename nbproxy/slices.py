@@ -200,15 +200,19 @@ def blocks_of(batch: Any) -> tuple[list[Any], Sequence[memoryview]]:
     return [b""] * (len(_BLOCKS) - 1), [memoryview(batch.serialize()).cast("B")]
 
 
-def opened(batch: Any) -> Any:
-    """What is in an envelope as a record batch of the frame's columns; any other batch as it is."""
+def opened(batch: Any, *, bodies: bool = True) -> Any:
+    """What is in an envelope as a record batch of the frame's columns; any other batch as it is. ``bodies``: False
+    where they are not wanted, which saves finding them."""
     if batch.schema.names != _BLOCKS:
         return batch
     facts, rows, targets, requests, bulk = (column[0].as_buffer() for column in batch.columns)
     if not facts.size:
         return pa.ipc.read_record_batch(bulk, FRAME_SCHEMA)
     said = msgspec.msgpack.decode(facts, type=Facts)
-    return Slice(said, np.frombuffer(rows, FIELDS), targets, [memoryview(requests)], [memoryview(bulk)]).batch()
+    one = Slice(said, np.frombuffer(rows, FIELDS), targets, [memoryview(requests)], [memoryview(bulk)])
+    if not bodies:
+        one.strip()
+    return one.batch()
 
 
 def _encoded(facts: Facts) -> bytes:

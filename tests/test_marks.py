@@ -34,7 +34,9 @@ def ids(tables: object) -> list[int]:
 def test_batches_are_found_as_the_stream_grows(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     known, read = Marks(), list[int]()
     real = marks._read
-    monkeypatch.setattr(marks, "_read", lambda buffer, place, schema: read.append(place) or real(buffer, place, schema))
+    monkeypatch.setattr(
+        marks, "_read", lambda buffer, place, *rest, **how: read.append(place) or real(buffer, place, *rest, **how)
+    )
     assert known.batches(log.segments()[0].stream).rows == 0
     for count in range(1, 5):
         grown(log, range(count * 10, count * 10 + count))

@@ -175,6 +175,16 @@ def test_batches_and_slices_stand_in_one_stream() -> None:
     assert opened(batch) is batch  # not from a stream
 
 
+def test_bodies_that_are_not_wanted_are_not_looked_for() -> None:
+    one = cut([draft(1, b"x" * 9000)])
+    message = Bench().enclose(*one.blocks())
+    batch = pa.ipc.open_stream(b"".join([*prelude(ENVELOPE).pieces, *message.pieces])).read_next_batch()
+    bare = opened(batch, bodies=False)
+    assert bare.column("response_body").null_count == 1
+    others = [name for name in bare.schema.names if not name.endswith("_body")]
+    assert bare.select(others).equals(one.batch().select(others))
+
+
 def test_bodies_that_lie_side_by_side_are_written_from_there() -> None:
     place, drafts = Landing(), []
     for number in range(300):  # over two pieces of memory
