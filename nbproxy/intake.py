@@ -189,18 +189,24 @@ class Intake:
     def wait(self, idle: float | None) -> None:
         """Until ``FLUSH_S`` after something came, or somebody is in a hurry; at most ``idle`` seconds for nothing.
 
-        Where something came in the last round, it is not waited for again: whoever wakes this thread pays for it."""
-        if not self._lively:
-            self._wake.clear()
-            self._awake = False  # what comes from now on sets the event
-            if not (self._fresh or len(self._ledger) or self._hurry.is_set()):
-                self._wake.wait(idle)
-            self._awake = True
+        Where something came in the last round, it is not waited for first: whoever wakes this thread pays for it."""
+        if self._lively and self._gather():
+            return
+        self._wake.clear()
+        self._awake = False  # what comes from now on sets the event
+        if not (self.closed or self._fresh or len(self._ledger) or self._hurry.is_set()):
+            self._wake.wait(idle)
+        self._awake = True
+        self._gather()
+
+    def _gather(self) -> bool:
+        """Give what comes together ``FLUSH_S``. Whether there is any."""
         if not self._hurry.wait(FLUSH_S):  # else who is in a hurry has cut what is to be written
             with self.gate:
                 self._cut_all()
         self._hurry.clear()
         self._lively = bool(self._pending)
+        return self._lively
 
     def taken(self) -> Iterator[Item]:
         """All that was cut."""

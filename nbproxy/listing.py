@@ -19,7 +19,7 @@ from .frames import FRAME_COLUMNS, conform
 from .pages import Pages, Run, numbered
 from .segments import HITS, ROWS, Kind
 
-CUT_ROWS = 8192
+SLICE_ROWS = 8192
 MOST = 1000
 _LISTED = tuple(name for name in Line.__struct_fields__ if name in FRAME_COLUMNS)
 _ROLES = {"served": 0, "shadow": 1, "replay": 2}
@@ -59,9 +59,9 @@ def _backwards(runs: list[Run], before: int) -> Iterator[tuple[int, Any]]:
             continue
         for place, table in run.backwards():
             at = run.begin + place
-            for start in reversed(range(0, table.num_rows, CUT_ROWS)):
+            for start in reversed(range(0, table.num_rows, SLICE_ROWS)):
                 if at + start < before:
-                    yield at + start, _conformed(table.slice(start, min(CUT_ROWS, before - at - start)))
+                    yield at + start, _conformed(table.slice(start, min(SLICE_ROWS, before - at - start)))
 
 
 def _forwards(runs: list[Run], after: int) -> Iterator[tuple[int, Any]]:
@@ -70,8 +70,8 @@ def _forwards(runs: list[Run], after: int) -> Iterator[tuple[int, Any]]:
             continue
         skip = max(0, after - run.begin)
         for at, table in numbered(run.pieces(skip), run.begin + skip):
-            for start in range(0, table.num_rows, CUT_ROWS):
-                yield at + start, _conformed(table.slice(start, CUT_ROWS))
+            for start in range(0, table.num_rows, SLICE_ROWS):
+                yield at + start, _conformed(table.slice(start, SLICE_ROWS))
 
 
 def _conformed(table: Any) -> Any:

@@ -91,7 +91,7 @@ def test_filters_and_nbproxys_own_routes_left_out(recorder: Recorder, asking: As
 
 
 def test_slices_join_without_a_seam(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "CUT_ROWS", 3)
+    monkeypatch.setattr(listing, "SLICE_ROWS", 3)
     pages = recorded(recorder, [exchange(n, model="odd" if n % 2 else "even") for n in range(20)])
     found = listing.listed(pages, Asking(model="odd", count=7))
     assert found.numbers == (19, 17, 15, 13, 11, 9, 7)
