@@ -87,6 +87,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         self._in_hand: bytes | None = None  # see take_body
         self._held = False  # the handler takes no more of the body for now
         self._paused = False
+        self._resuming = False  # it is to be seen soon whether there is another request
         self._half_closed = False
         self._asks_to_switch = False  # the request in hand asks for a tunnel
         self._lingering_until: float | None = None
@@ -117,8 +118,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         if not held:
             self.quiet_since = None
             self._pump()
-            if self._half_closed and self._handler is not None and self._reading_body and not self._held:
-                self._eof_inside_a_request()  # what it sent before its end is not the whole body
+            self._mind_the_end()
         self._adjust()
 
     def hand_over(self, handler: Handler) -> None:
@@ -152,6 +152,7 @@ class ClientConnection(Watched, asyncio.Protocol):
             return
         self._held = False
         if self._reader.pending or self._half_closed:
+            self._resuming = True
             asyncio.get_running_loop().call_soon(self._resume)
 
     def answer(
@@ -185,6 +186,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         self._tunnel = end
         if data := self._reader.drain():
             end.on_tunnel_data(data)
+        self._adjust()
 
     def end_tunnel(self) -> None:
         """The other side has ended; end ours once what was written is out."""
@@ -269,13 +271,13 @@ class ClientConnection(Watched, asyncio.Protocol):
 
     def _resume(self) -> None:
         """Go on with what the client sent ahead."""
+        self._resuming = False
         if self.gone or self._handler is not None:
             return
         self.t0 = perf_counter()
         self._pump()
         self._adjust()
-        if self._half_closed and self._handler is None and not self.gone:
-            self.transport.close()
+        self._mind_the_end()
 
     def _pump(self) -> None:
         try:
@@ -316,7 +318,11 @@ class ClientConnection(Watched, asyncio.Protocol):
 
     def _adjust(self) -> None:
         """Read from the socket just while what comes has somewhere to go."""
-        full = self._reader.pending > _AHEAD and (self._held or (self._handler is not None and not self._reading_body))
+        if self._tunnel is not None:
+            full = self._held
+        else:
+            waits = self.blocked if self._handler is None else not self._reading_body
+            full = (self._held or waits) and self._reader.pending > _AHEAD
         if full != self._paused and not self.gone and not self.transport.is_closing():
             self._paused = full
             self.transport.pause_reading() if full else self.transport.resume_reading()
@@ -328,11 +334,23 @@ class ClientConnection(Watched, asyncio.Protocol):
             return True
         if self._lingering_until is not None or (self._handler is None and not self._reader.pending):
             return False
+        if self._handler is None and (self._resuming or self.blocked):
+            return True  # whole requests may wait
         if self._handler is None or (self._reading_body and not self._held):
             return self._eof_inside_a_request()
         if self._asks_to_switch or self._deserted():  # who asks for a tunnel and ends it before it is there has gone
             return self._eof_inside_a_request(hard=False)
         return True  # it has said all it wants, and waits for the answer
+
+    def _mind_the_end(self) -> None:
+        """Where the client has ended its side: close if nothing of it waits, or if it never sends what is missing."""
+        if not self._half_closed or self.gone or self._resuming:
+            return
+        if self._handler is not None:
+            if self._reading_body and not self._held:
+                self._eof_inside_a_request()  # what it sent before its end is not the whole body
+        elif not (self.blocked and self._reader.pending):
+            self.transport.close()
 
     def _deserted(self) -> bool:
         """Whether the client, which sends no more, does not wait for its answer either, as far as can be known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .context import Context
@@ -10,6 +11,8 @@ from .drafts import Draft
 from .errors import UpstreamFault, UpstreamTimeout
 from .heads import ResponseHead
 from .upstream import Connection
+
+OnInterim = Callable[[ResponseHead], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +25,15 @@ class Fetched:
 
 
 class Fetch:
-    """The user of a connection that gathers an answer, up to ``limit`` bytes."""
+    """The user of a connection that gathers an answer, up to ``limit`` bytes.
+
+    :param on_interim: told of answers before it.
+    """
 
     borrows = False
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, on_interim: OnInterim) -> None:
+        self.on_interim = on_interim
         self.result: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
         self._limit = limit
         self._pieces: list[bytes] = []
@@ -37,9 +44,6 @@ class Fetch:
     def send(self, connection: Connection, method: str, data: bytes) -> None:
         self._connection = connection
         connection.begin(self, method, data, due=True)
-
-    def on_interim(self, head: ResponseHead) -> None:
-        pass
 
     def on_head(self, head: ResponseHead) -> None:
         if head.status == 101:
@@ -88,14 +92,14 @@ class Fetch:
             connection.abort()
 
 
-async def fetch(context: Context, draft: Draft, method: str, data: bytes) -> Fetched:
+async def fetch(context: Context, draft: Draft, method: str, data: bytes, on_interim: OnInterim) -> Fetched:
     """Send ``data`` upstream and await the answer; once more where the connection had gone stale."""
     connection = context.pool.take()
     while True:
         if connection is None:
             connection = await context.pool.connect()
         draft.sent()
-        job = Fetch(context.limits.answer_bytes)
+        job = Fetch(context.limits.answer_bytes, on_interim)
         job.send(connection, method, data)
         try:
             return await job.result

@@ -256,6 +256,11 @@ class ResponseHead(Head):
     def status_line(self) -> bytes:
         return b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason)
 
+    @property
+    def interim_answer(self) -> bytes:
+        """As an answer before the answer it goes on to the client."""
+        return self.status_line + self.forwarded() + b"\r\n"
+
     def _frame(self, method: str) -> None:
         """RFC 9112 §6.3. Where there is no body, fields that say how long it would be are held to the same rules."""
         codings, lengths = self.values(b"transfer-encoding"), self.values(b"content-length")
@@ -311,7 +316,8 @@ def onward(head: ResponseHead, request: RequestHead, *, more: bool = False) -> t
     if length is not None:
         return restated(head, length, replace=replace), framing
     keep: frozenset[bytes] = frozenset()
-    if framing == "chunked" or (head.framing == "none" and request.method == "HEAD" and request.minor):
+    bodiless = head.framing == "none" and head.status != 204  # RFC 9112 §6.1: of a 204 it says nothing
+    if framing == "chunked" or (bodiless and request.method == "HEAD" and request.minor):
         keep = _CODING_FIELD
         replace[b"transfer-encoding"] = b"chunked"
     block = head.forwarded(keep=keep, replace=replace)

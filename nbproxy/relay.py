@@ -108,7 +108,7 @@ class Relay:
             self._context.pool.give(connection)  # unused
             return
         self._begin(connection)
-        self._client.hold(False)
+        self._client.hold(connection.blocked and not self._request_done)
 
     def _begin(self, connection: Connection) -> None:
         head, body = self._head, self._buffered
@@ -185,14 +185,13 @@ class Relay:
             return
         if head.status == 100:
             self._invited = True
-        block = head.forwarded()
-        self._client.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, block))
+        self._client.write(head.interim_answer)
 
     def on_head(self, head: ResponseHead) -> None:
         self.answering = True
         self._draft.respond_as(head)
         if head.status == 101:
-            asked = self._head.upgrade is not None or head.values(b"upgrade")
+            asked = self._head.upgrade is not None or head.values(b"upgrade") or not self._head.minor
             self._switch(head) if asked else self._switch_to_nothing(head)
             return
         self._out.append(self._begin_answer(head))

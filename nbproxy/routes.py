@@ -288,6 +288,11 @@ class OwnExchange:
         self._over = False
         self._ending: bool | None = None  # the answer is written, but not read yet; whether the connection is kept
 
+    def start(self) -> None:
+        """Begin: the body is gathered first."""
+        if self._draft.head.expects_continue:
+            self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def on_body(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > _BODY_LIMIT:

@@ -18,7 +18,7 @@ from .dialects import Dialect, Unreadable
 from .drafts import KEPT_OF_A_BODY, Draft
 from .errors import HttpFault, UpstreamFault
 from .fetching import Fetched, fetch
-from .heads import RequestHead, ResponseHead, persistence, restated
+from .heads import RequestHead, ResponseHead, onward, persistence, restated
 from .messages import Request
 from .outbound import opted_out, request_block, request_line, signed
 from .pipeline import Alone, Plan, Several
@@ -197,13 +197,19 @@ class SearchExchange:
             return
         if isinstance(found, Plan):
             self._draft.note(**search_columns(found.search, self._head, settings.depth))
-        fetched = await fetch(context, self._draft, self._head.method, self._upstream_bytes(found.request))
+        data = self._upstream_bytes(found.request)
+        fetched = await fetch(context, self._draft, self._head.method, data, self._on_interim)
         why = await self._serve(found, fetched, body)
         if why is not None:
             if why == "unreadable":
                 fetched.connection.condemn()
             self._reasons = _reasons(found)
             self._relay(why, body, whole=True, trailers=trailers, second=True).start()
+
+    def _on_interim(self, head: ResponseHead) -> None:
+        """An answer before the answer goes on, but that the request may be sent: it has come."""
+        if self._head.minor and head.status != 100:
+            self._client.write(head.interim_answer)
 
     async def _plan(self, plain: Request) -> Plan | Several | Alone:
         heavy = len(plain.body) if pipeline.quick(self._dialect) else HEAVY + 1
@@ -303,7 +309,12 @@ class SearchExchange:
             return
         self._over = True
         keep = self._head.persistent and (b"close" not in head.options or self._client.ahead)
-        lines = _restated(head, len(body), coding) if changed else restated(head, len(body))
+        if changed:
+            lines = _restated(head, len(body), coding)
+        elif head.framing == "none":  # of which no length may be said that it did not say
+            lines, _ = onward(head, self._head)
+        else:
+            lines = restated(head, len(body))
         self._client.write(lines + persistence(self._head, keep, head.options) + b"\r\n" + body)
         self._draft.respond(head.status, lines.partition(b"\r\n")[2])
         if body:

@@ -158,7 +158,9 @@ class Server:
     def _own(self, client: ClientConnection, head: RequestHead) -> None:
         draft = self._draft(client, head, "own")
         draft.keep = (KEPT_OF_A_BODY, 0)  # what a view polls is not recorded again and again
-        client.hand_over(routes.OwnExchange(self.context, client, draft, self._desk))
+        own = routes.OwnExchange(self.context, client, draft, self._desk)
+        client.hand_over(own)
+        own.start()
 
     def _pass(self, client: ClientConnection, head: RequestHead) -> None:
         context = self.context

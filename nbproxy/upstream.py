@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from .dialing import Dialer
 from .errors import UpstreamFault, UpstreamTimeout
 from .heads import ResponseHead
-from .landing import Landing
+from .landing import READ_BYTES, Landing
 from .origin import Origin
 from .peers import read_left_over, reset_on_close
 from .settings import Timeouts
@@ -77,6 +77,8 @@ class Connection(Watched, asyncio.BufferedProtocol):
         self._due = False  # whether the request has been sent, so that it is upstream's turn
         self._tunnel = False
         self._look: Callable[[int], list[Any]] | None = None  # made once: polls the socket
+        self.blocked = False  # whether upstream takes no more bytes for now
+        self._more = False  # whether something stood behind what was read last
         self._is_answer = False  # whether what is there when a write fails came in answer to it, not before it
 
     # -- what a user does
@@ -191,12 +193,13 @@ class Connection(Watched, asyncio.BufferedProtocol):
             self._reusable = False  # it says more than was asked: never to be taken for the next answer
             return
         self.answered = self.awaited = True
+        self._more = size == READ_BYTES and self.stirred  # plain asyncio tells a read that was full by itself
         small = size < LARGE
         data = self._landing.copied(size if small else HEAD_BYTES)
         try:
             if (whole := self._reader.whole(data, size)) is not None:
                 head, start = whole
-                self.ended, self.awaited, self._reusable = True, False, head.persistent
+                self.ended, self.awaited, self._reusable = True, self.blocked, head.persistent and not self._more
                 if small:
                     user.on_whole(head, data[start:])
                 elif user.borrows:
@@ -237,8 +240,8 @@ class Connection(Watched, asyncio.BufferedProtocol):
 
     def _end(self, trailers: bytes) -> None:
         self.ended = True
-        self.awaited = False
-        self._reusable = self._reusable and self._reader.clean
+        self.awaited = self.blocked
+        self._reusable = self._reusable and self._reader.clean and not self._more
         if self.user is not None:
             self.user.on_end(trailers)
 
@@ -281,11 +284,14 @@ class Connection(Watched, asyncio.BufferedProtocol):
         self._fail(UpstreamTimeout(f"upstream sent nothing for {seconds:g} s"))
 
     def pause_writing(self) -> None:
-        self._await()  # that it reads on
+        self.blocked = True
+        if not self._tunnel:
+            self.awaited, self.quiet_since = True, None  # that it reads on, though it may have answered
         if self.user is not None:
             self.user.on_blocked(True)
 
     def resume_writing(self) -> None:
+        self.blocked = False
         self.awaited = (self._due or self.answered) and not self.ended and not self._tunnel
         if self.user is not None:
             self.user.on_blocked(False)

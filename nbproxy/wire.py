@@ -18,7 +18,7 @@ Laws of this layer:
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, TypeVar
@@ -43,6 +43,7 @@ from .settings import Limits
 
 _BLANK_LINES = re.compile(rb"(?:\r\n)*+")
 _MOST_BLANK = 128  # bytes of blank lines before a request
+_MOST_PIECES = 64  # of what one read brings of a body: who sends it byte by byte must not cost a write each
 _CHUNK_EXTRAS = 256  # bytes beside its data that a chunk may have on the average, beyond what a head may have
 
 
@@ -184,7 +185,7 @@ class _Reader:
         self._partial: bytearray | None = None  # an unfinished head: grows in place
         self._scanned = 0
         self._body: Counted | Chunked | chunks.Chunked | None = None
-        self._queue: list[bytes | End] = []
+        self._queue: deque[bytes | End] = deque()
         self._state: Literal["head", "framed", "close", "end"] = "head"
 
     def receive(self, data: bytes) -> None:
@@ -229,7 +230,7 @@ class _Reader:
 
     def _next_of_body(self) -> bytes | End | None:
         if self._queue:
-            return self._queue.pop(0)
+            return self._queue.popleft()
         data, self._data = self._data, b""
         if not data or self._state == "end":
             self._data = data
@@ -238,12 +239,14 @@ class _Reader:
             return data
         assert self._body is not None
         pieces, rest = self._body.feed(data)
+        if len(pieces) > _MOST_PIECES:
+            pieces = [b"".join(pieces)]
         if rest is not None:
             self._data, self._state = rest, "end"
             pieces = [*pieces, End(self._body.trailers())]  # type: ignore[list-item]
             self._body = None
         self._queue.extend(pieces)
-        return self._queue.pop(0) if self._queue else None
+        return self._queue.popleft() if self._queue else None
 
 
 class RequestReader(_Reader):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import socket
 import sys
@@ -1057,3 +1058,194 @@ def test_a_client_of_http10_is_not_told_what_it_knows(session: nbproxy.Session, 
     with Client(session.url) as client:
         client.send(b"GET / HTTP/1.0\r\n\r\n")
         assert client.rest() == OK
+
+
+def taken(sock: socket.socket) -> int:
+    """How many MiB of 64 are taken before for half a second nothing more is."""
+    block, sent = b"x" * (1 << 20), 0
+    sock.settimeout(0.5)
+    try:
+        while sent < 64:
+            sock.sendall(block)
+            sent += 1
+    except TimeoutError:
+        pass
+    sock.settimeout(TIMEOUT)
+    return sent
+
+
+UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+SWITCHED = b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
+def test_a_tunnel_is_read_only_as_fast_as_the_other_side_takes_it(
+    session: nbproxy.Session, upstream: Scripted, side: str
+) -> None:
+    done, sent = threading.Event(), [64]
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.send(SWITCHED)
+        if side == "upstream":
+            sent[0] = taken(talk.socket)
+            done.set()
+        done.wait(TIMEOUT)
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        talk.send(UPGRADE)
+        talk.head()
+        if side == "client":
+            sent[0] = taken(client.socket)
+            done.set()
+        assert done.wait(TIMEOUT)
+    assert sent[0] < 40
+
+
+def test_what_is_said_before_a_tunnel_is_there_and_after_arrives(session: nbproxy.Session, upstream: Scripted) -> None:
+    """More than waits here: the rest waits in the socket."""
+    early, late, came = b"e" * 300_000, b"late" * 100, threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        came.wait(TIMEOUT)
+        talk.send(SWITCHED)
+        assert talk.exactly(len(early)) == early
+        talk.send(b"ready")
+        assert talk.exactly(len(late)) == late
+        talk.send(b"end" if talk.closed() else b"more")
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        talk = Conversation(client.socket)
+        talk.send(UPGRADE + early)
+        came.set()
+        talk.head()
+        assert talk.exactly(5) == b"ready"
+        talk.send(late)
+        client.socket.shutdown(socket.SHUT_WR)
+        assert talk.exactly(3) == b"end"
+
+
+def test_who_has_said_all_gets_every_answer(session: nbproxy.Session, upstream: Scripted) -> None:
+    """Also where answers to it, and requests of it, wait until it reads on."""
+    body = b"x" * 250_000
+    seen = upstream.answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    with Client(session.url) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 60)  # more than all buffers hold the answers of
+        assert client.read().body == body
+        client.socket.shutdown(socket.SHUT_WR)
+        assert all(client.read().body == body for _ in range(59))
+        assert client.rest() == b""
+    assert len(seen) == 60
+
+
+def test_the_end_of_what_a_client_says_may_come_at_any_time(session: nbproxy.Session, upstream: Scripted) -> None:
+    """While an answer is awaited, or between two."""
+    upstream.answers(OK)
+    for _ in range(100):
+        with Client(session.url) as client:
+            client.send(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\nGET /second HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.socket.shutdown(socket.SHUT_WR)
+            assert client.rest() == OK * 2
+
+
+def test_who_reads_nothing_is_read_no_more(session: nbproxy.Session, upstream: Scripted) -> None:
+    body = b"x" * 250_000
+    seen = upstream.answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048400\r\n\r\n"
+    with Client(session.url) as client:
+        sent, block = 0, request + b"x" * 1_048_400
+        client.socket.settimeout(0.5)
+        try:
+            while sent < 64:
+                client.send(block)
+                sent += 1
+        except TimeoutError:
+            pass
+        assert sent < 40
+        assert len(seen) <= sent
+
+
+def test_an_end_inside_a_request_that_waited_is_seen_when_its_turn_comes(
+    session: nbproxy.Session, upstream: Scripted
+) -> None:
+    ended, answer = threading.Event(), threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        head = talk.head()
+        if b"GET" in head:
+            assert answer.wait(TIMEOUT)
+            talk.send(OK)
+            head = talk.head()
+        with pytest.raises((EOFError, ConnectionError)):
+            talk.exactly(10)
+        ended.set()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(
+            b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\nPOST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhel"
+        )
+        client.socket.shutdown(socket.SHUT_WR)
+        answer.set()
+        assert client.read().body == b"ok"
+        assert client.rest() == b""
+        assert ended.wait(TIMEOUT)
+
+
+def test_who_answers_early_and_reads_no_more_is_not_waited_for(start: Start, upstream: Scripted) -> None:
+    """Neither by the client, which cannot send the rest, nor for the connection's sake."""
+    session, over, ended = start(upstream.url, timeout=Timeouts(read=0.5)), threading.Event(), threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
+        assert over.wait(TIMEOUT)
+        with contextlib.suppress(ConnectionError):
+            while talk.socket.recv(1 << 20):
+                pass
+        ended.set()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (256 << 20))
+        assert client.read().status == 413
+        with contextlib.suppress(ConnectionError):  # it is read and forgotten for a while, then refused
+            for _ in range(256):
+                client.send(b"x" * (1 << 20))
+        over.set()
+        assert ended.wait(TIMEOUT)
+
+
+def test_a_search_that_proves_too_large_is_read_only_as_fast_as_upstream_takes_it(
+    start: Start, upstream: Scripted
+) -> None:
+    """It was gathered to here, and goes on by a new connection."""
+    session, done = start(upstream.url, model="original", limits=Limits(search_bytes=1 << 20)), threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        done.wait(TIMEOUT)
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(b"POST /a/_search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4000000\r\n")
+        assert taken(client.socket) < 40
+        done.set()
+
+
+def test_no_tunnel_for_http_1_0_and_no_framing_for_a_204(session: nbproxy.Session, upstream: Scripted) -> None:
+    upstream.answers(
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 204 N\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 304 N\r\nTransfer-Encoding: chunked\r\n\r\n",
+    )
+    with Client(session.url) as client:
+        client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.read().status == 502
+    for status, kept in ((204, b""), (304, b"Transfer-Encoding: chunked\r\n")):
+        with Client(session.url) as client:
+            client.send(b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert client.rest() == b"HTTP/1.1 %d N\r\n%bConnection: close\r\n\r\n" % (status, kept)

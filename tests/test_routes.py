@@ -311,3 +311,15 @@ def test_a_sight_is_one_search_side_by_side(session: nbproxy.Session) -> None:
     exchange_id = session.frame.exchange_id.iloc[0]
     status, sight = ask(session, b"GET", b"sight?exchange_id=" + exchange_id.encode())
     assert (status, sight["query"], len(sight["places"])) == (200, "red shoes", 50)  # type: ignore[index]
+
+
+def test_who_waits_to_be_told_to_go_on_is_told(session: nbproxy.Session) -> None:
+    with Client(session.url) as client:
+        body = b'{"doc_id": "1", "query_id": "q", "position": 1}'
+        client.send(
+            b"POST /_nbproxy/click HTTP/1.1\r\nHost: %b\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+            % (client.authority, len(body))
+        )
+        assert client.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(body)
+        assert client.read(b"POST").status == 202

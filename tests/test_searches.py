@@ -460,3 +460,31 @@ def test_a_model_that_reads_the_source_gets_it_whole(start: Start, json_upstream
             ranked = session.hits[session.hits.role == ("served" if role == "model" else "shadow")]
             assert ranked.sort_values("rank").doc_id.tolist() == ["red 1", "red 0"]
             session.stop()
+
+
+def test_what_upstream_says_before_its_answer_goes_on(start: Start, upstream: Scripted) -> None:
+    """But not to a client of HTTP/1.0, and not that it may send what it has sent."""
+    hints, body = (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+        json.dumps(searched("POST", "/_search", {}, b"")[1]).encode(),
+    )
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    upstream.answers(b"HTTP/1.1 100 Continue\r\n\r\n" + hints + answer)
+    session = start(upstream.url, model=backwards)
+    for version, said in ((b"1", hints), (b"0", b"")):
+        with Client(session.url) as client:
+            client.send(b"GET /books/_search?q=shoes HTTP/1.%b\r\nHost: a\r\nConnection: close\r\n\r\n" % version)
+            told = client.rest()
+        assert told.startswith(said + b"HTTP/1.1 200 OK\r\n")
+        assert told.count(b"HTTP/1.1") == 1 + bool(said)
+    assert session.frame.reranked.all()
+
+
+@pytest.mark.parametrize("said", [b"", b"Content-Length: 1234\r\n"], ids=["no length", "the length there would be"])
+def test_of_an_answer_without_a_body_no_other_length_is_said(start: Start, upstream: Scripted, said: bytes) -> None:
+    upstream.answers(b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\n' + said + b"\r\n")
+    session = start(upstream.url, model=backwards)
+    with Client(session.url) as client:
+        client.send(b"GET /books/_search?q=shoes HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert client.rest() == b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\n' + said + b"Connection: close\r\n\r\n"
+    assert last(session).reason == "upstream-error"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from nbproxy import Timeouts
 from nbproxy.background import LoopThread, new_loop
 from nbproxy.errors import UpstreamFault
 from nbproxy.heads import ResponseHead
+from nbproxy.landing import READ_BYTES
 from nbproxy.origin import origin
 from nbproxy.upstream import Connection, Pool
 
@@ -189,3 +191,32 @@ def test_what_came_before_a_request_is_not_its_answer(
 
     user = result_of(exchange)
     assert (user.status, user.ended) == (None, False)
+
+
+def test_what_stands_behind_an_answer_that_fills_a_read_is_not_the_next_one(
+    result_of: Callable[[Exchange], User], upstream: Scripted
+) -> None:
+    """Plain asyncio reads so much and no more, and sees nothing behind it before the connection is given back."""
+    line = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+    size, sent = READ_BYTES - len(line % READ_BYTES), threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        talk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * READ_BYTES)
+        talk.request()
+        talk.send(line % size + b"x" * size + OK)
+        sent.set()
+
+    upstream.handler = handler
+
+    async def exchange(pool: Pool) -> User:
+        connection, user = await pool.connect(), User()
+        connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 * READ_BYTES)
+        connection.begin(user, "GET", GET, due=True)
+        sent.wait(TIMEOUT)  # the loop does not look meanwhile
+        await user.over
+        if connection.user is user:
+            connection.release(sent=True)
+        assert pool.take() is None
+        return user
+
+    assert len(result_of(exchange).body) == size

@@ -484,3 +484,16 @@ def test_every_piece_of_any_split_has_bytes(parts: list[bytes], data: Any) -> No
             pieces += [event] if isinstance(event, bytes) else []
     assert b"".join(pieces) == body
     assert all(pieces)
+
+
+@pytest.mark.parametrize("side", ["request", "response"])
+def test_a_body_that_comes_byte_by_byte_is_told_by_reads(side: str) -> None:
+    """Not by the piece: each would cost a write. A few stay the pieces that they were."""
+    head = b"POST / HTTP/1.1\r\nHost: a\r\n" if side == "request" else b"HTTP/1.1 200 OK\r\n"
+    for count, pieces in ((3, 3), (1000, 1)):
+        reader = RequestReader(Limits()) if side == "request" else ResponseReader()
+        reader.receive(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk(b"x") * count + last_chunk())
+        events = list(iter(reader.next, None))
+        bodies = [event for event in events if isinstance(event, bytes)]
+        assert (b"".join(bodies), len(bodies)) == (b"x" * count, pieces)
+        assert isinstance(events[-1], End)
