@@ -1224,7 +1224,7 @@ def test_a_search_that_proves_too_large_is_read_only_as_fast_as_upstream_takes_i
     start: Start, upstream: Scripted
 ) -> None:
     """It was gathered to here, and goes on by a new connection."""
-    session, done = start(upstream.url, model="original", limits=Limits(search_bytes=1 << 20)), threading.Event()
+    session, done = start(upstream.url, model="original"), threading.Event()
 
     def handler(talk: Conversation) -> None:
         done.wait(TIMEOUT)
