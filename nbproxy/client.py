@@ -17,7 +17,7 @@ import msgspec
 from .dialects import Dialect, elastic_error
 from .errors import ClientFault, HttpFault
 from .heads import UNREAD, RequestHead
-from .peers import has_closed, reset_on_close
+from .peers import has_closed, has_left, reset_on_close
 from .settings import Limits
 from .watch import Watched
 from .wire import End, Memo, RequestReader
@@ -388,7 +388,9 @@ class ClientConnection(Watched, asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """End what has waited too long; called now and then."""
         limits = self._lobby.limits
-        if unread := self.transport.get_write_buffer_size():
+        if self._paused and has_left(self.transport.get_extra_info("socket")):
+            self.transport.abort()
+        elif unread := self.transport.get_write_buffer_size():
             if unread != self._unread:  # slowly, but it reads
                 self._unread, self.quiet_since = unread, None
             elif self.overdue(now, limits.idle_s):

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import select
 import socket
 import struct
 import sys
@@ -25,6 +26,7 @@ _NO_COOKIE = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
 _INODE_AT, _FIELDS_AT = _HEADER.size + 68, _HEADER.size + 72  # in struct inet_diag_msg, and behind it
 _FIELD = struct.Struct("=HH")  # struct nlattr: length, type
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, for no time
+_LOST = getattr(select, "POLLERR", 0) | getattr(select, "POLLHUP", 0)
 _SHUTDOWN, _BOTH = 8, 3  # INET_DIAG_SHUTDOWN; RCV_SHUTDOWN | SEND_SHUTDOWN
 
 
@@ -35,6 +37,7 @@ class Socket(Protocol):
     def family(self) -> int: ...
     def getpeername(self) -> tuple[str, int]: ...
     def getsockname(self) -> tuple[str, int]: ...
+    def fileno(self) -> int: ...
 
 
 def has_closed(sock: Socket) -> bool:
@@ -47,6 +50,17 @@ def has_closed(sock: Socket) -> bool:
         if here[0] == there[0] or ipaddress.ip_address(there[0]).is_loopback:
             return _reads_no_more(_told(_question(sock.family, there, here)))
     return False
+
+
+def has_left(sock: Socket) -> bool:
+    """Whether the other side of a connection that nobody reads just now has reset it, or closed it as far as can be
+    known: the loop tells neither then."""
+    if not hasattr(select, "POLLRDHUP"):
+        return False
+    look = select.poll()
+    look.register(sock.fileno(), select.POLLRDHUP)
+    seen = look.poll(0)
+    return bool(seen) and (seen[0][1] & _LOST != 0 or has_closed(sock))
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

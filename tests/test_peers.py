@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from nbproxy.peers import has_closed
+from nbproxy.peers import has_closed, has_left
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
 
@@ -44,6 +45,21 @@ def test_who_is_shut_down_on_both_sides_reads_no_more(pair: tuple[socket.socket,
     there.shutdown(socket.SHUT_RDWR)
     assert here.recv(1) == b""
     assert has_closed(here)
+
+
+@linux
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_who_leaves_is_missed_though_nothing_is_read(pair: tuple[socket.socket, socket.socket], how: str) -> None:
+    there, here = pair
+    there.send(b"unread")
+    assert not has_left(here)
+    if how == "reset":
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    else:
+        there.shutdown(socket.SHUT_WR)
+        assert not has_left(here)
+    there.close()
+    assert has_left(here)
 
 
 def test_what_cannot_be_known_is_no_end() -> None:

@@ -1249,3 +1249,31 @@ def test_no_tunnel_for_http_1_0_and_no_framing_for_a_204(session: nbproxy.Sessio
         with Client(session.url) as client:
             client.send(b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             assert client.rest() == b"HTTP/1.1 %d N\r\n%bConnection: close\r\n\r\n" % (status, kept)
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+@pytest.mark.parametrize("what", ["upload", "tunnel"])
+@pytest.mark.skipif(sys.platform != "linux", reason="a client that has closed is told from a half-closed one on Linux")
+def test_who_leaves_while_nobody_reads_is_missed(start: Start, upstream: Scripted, what: str, how: str) -> None:
+    """Upstream takes nothing, so that the client is not read."""
+    session, left, ended = start(upstream.url, timeout=Timeouts(read=1000)), threading.Event(), threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        if what == "tunnel":
+            talk.send(SWITCHED)
+        left.wait(TIMEOUT)
+        with contextlib.suppress(ConnectionError):
+            while talk.socket.recv(1 << 20):
+                pass
+        ended.set()
+
+    upstream.handler = handler
+    with Client(session.url) as client:
+        client.send(UPGRADE if what == "tunnel" else b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+        assert taken(client.socket) < 40
+        client.reset() if how == "reset" else client.close()
+        while session.frame.empty:
+            pass
+        left.set()
+        assert ended.wait(TIMEOUT)
