@@ -89,6 +89,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         self._paused = False
         self._resuming = False  # it is to be seen soon whether there is another request
         self._half_closed = False
+        self._told_end = False  # whether we have ended our side of a tunnel
         self._asks_to_switch = False  # the request in hand asks for a tunnel
         self._lingering_until: float | None = None
         self._tunnel: TunnelEnd | None = None
@@ -152,8 +153,7 @@ class ClientConnection(Watched, asyncio.Protocol):
             return
         self._held = False
         if self._reader.pending or self._half_closed:
-            self._resuming = True
-            asyncio.get_running_loop().call_soon(self._resume)
+            self._resume_soon()
 
     def answer(
         self, status: int, body: bytes, *, fields: bytes = b"", head_only: bool = False, keep: bool = True
@@ -193,6 +193,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         if self._half_closed:
             self.transport.close()
         elif not self.gone:
+            self._told_end = True
             with contextlib.suppress(OSError, NotImplementedError):
                 self.transport.write_eof()
 
@@ -269,6 +270,10 @@ class ClientConnection(Watched, asyncio.Protocol):
             self._lobby.note(error)
             self._refuse(HttpFault(f"{type(error).__name__}: {error}"), head)
 
+    def _resume_soon(self) -> None:
+        self._resuming = True
+        asyncio.get_running_loop().call_soon(self._resume)
+
     def _resume(self) -> None:
         """Go on with what the client sent ahead."""
         self._resuming = False
@@ -322,7 +327,7 @@ class ClientConnection(Watched, asyncio.Protocol):
             full = self._held
         else:
             waits = self.blocked if self._handler is None else not self._reading_body
-            full = (self._held or waits) and self._reader.pending > _AHEAD
+            full = (self._held or waits) and self._reader.pending > _AHEAD and self._lingering_until is None
         if full != self._paused and not self.gone and not self.transport.is_closing():
             self._paused = full
             self.transport.pause_reading() if full else self.transport.resume_reading()
@@ -337,7 +342,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         if self._handler is None and (self._resuming or self.blocked):
             return True  # whole requests may wait
         if self._handler is None or (self._reading_body and not self._held):
-            return self._eof_inside_a_request()
+            return self._eof_inside_a_request(hard=self._handler is not None)  # else an answer may be on its way
         if self._asks_to_switch or self._deserted():  # who asks for a tunnel and ends it before it is there has gone
             return self._eof_inside_a_request(hard=False)
         return True  # it has said all it wants, and waits for the answer
@@ -381,14 +386,14 @@ class ClientConnection(Watched, asyncio.Protocol):
         if self._handler is not None:
             self._handler.on_client_blocked(False)
         elif self._reader.pending:
-            self._resume()
+            self._resume_soon()  # asyncio looks at the connection once more behind this: it must not be closed here
 
     # -- time
 
     def sweep(self, now: float) -> None:
         """End what has waited too long; called now and then."""
         limits = self._lobby.limits
-        if self._paused and has_left(self.transport.get_extra_info("socket")):
+        if self._paused and has_left(self.transport.get_extra_info("socket"), told_end=self._told_end):
             self.transport.abort()
         elif unread := self.transport.get_write_buffer_size():
             if unread != self._unread:  # slowly, but it reads

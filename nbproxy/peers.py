@@ -26,7 +26,6 @@ _NO_COOKIE = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
 _INODE_AT, _FIELDS_AT = _HEADER.size + 68, _HEADER.size + 72  # in struct inet_diag_msg, and behind it
 _FIELD = struct.Struct("=HH")  # struct nlattr: length, type
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, for no time
-_LOST = getattr(select, "POLLERR", 0) | getattr(select, "POLLHUP", 0)
 _SHUTDOWN, _BOTH = 8, 3  # INET_DIAG_SHUTDOWN; RCV_SHUTDOWN | SEND_SHUTDOWN
 
 
@@ -52,15 +51,27 @@ def has_closed(sock: Socket) -> bool:
     return False
 
 
-def has_left(sock: Socket) -> bool:
+def has_left(sock: Socket, *, told_end: bool) -> bool:
     """Whether the other side of a connection that nobody reads just now has reset it, or closed it as far as can be
-    known: the loop tells neither then."""
-    if not hasattr(select, "POLLRDHUP"):
-        return False
-    look = select.poll()
-    look.register(sock.fileno(), select.POLLRDHUP)
-    seen = look.poll(0)
-    return bool(seen) and (seen[0][1] & _LOST != 0 or has_closed(sock))
+    known: the loop tells neither then. ``told_end``: we have ended our side, so that who ends its own looks closed."""
+    if hasattr(select, "poll"):
+        look = select.poll()
+        look.register(sock.fileno(), 0)  # what is wrong is told unasked
+        if any(told & select.POLLERR for _, told in look.poll(0)):
+            return True
+    return not told_end and has_closed(sock)  # its end may wait behind what we have not read
+
+
+def unsent(transport: asyncio.Transport) -> int:
+    """Bytes that were written and that the other side has not taken, as far as the system tells (Linux)."""
+    kept = transport.get_write_buffer_size()
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl
+        import termios
+
+        told = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        kept += struct.unpack("i", told)[0]
+    return kept
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

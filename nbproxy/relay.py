@@ -247,6 +247,8 @@ class Relay:
         self._out += [b"HTTP/1.1 101 %b\r\n" % head.reason, block, b"\r\n"]
         self.on_flush()
         self._client.tunnel(self)
+        if self._connection is not None and self._connection.blocked:
+            self._client.hold(True)
 
     def _switch_to_nothing(self, head: ResponseHead) -> None:
         """A 101 that names no protocol, and was not asked for: an answer without a body, and nothing follows it."""
@@ -313,7 +315,10 @@ class Relay:
         """One side of a tunnel has ended; with the second there is nothing left of it."""
         self._sides -= 1
         if not self._sides:
-            self._drop()
+            self.over = True
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.end()
             self._finish(None)
             self._client.cut()
 

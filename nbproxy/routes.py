@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import inspect
 import time
@@ -346,7 +347,8 @@ class OwnExchange:
 
     def on_client_blocked(self, blocked: bool) -> None:
         if self._ending is not None and not blocked:
-            self._client.finish(self._ending)
+            asyncio.get_running_loop().call_soon(self._client.finish, self._ending)  # see its ``resume_writing``
+            self._ending = None
 
     def on_client_gone(self) -> None:
         if not self._over:

@@ -17,7 +17,7 @@ from .errors import UpstreamFault, UpstreamTimeout
 from .heads import ResponseHead
 from .landing import READ_BYTES, Landing
 from .origin import Origin
-from .peers import read_left_over, reset_on_close
+from .peers import read_left_over, reset_on_close, unsent
 from .settings import Timeouts
 from .trust import ended_properly, explain
 from .watch import Watched
@@ -78,6 +78,8 @@ class Connection(Watched, asyncio.BufferedProtocol):
         self._tunnel = False
         self._look: Callable[[int], list[Any]] | None = None  # made once: polls the socket
         self.blocked = False  # whether upstream takes no more bytes for now
+        self._held = False  # whether it is not read for now
+        self._unsent = 0  # at the last sweep that saw nothing come
         self._more = False  # whether something stood behind what was read last
         self._is_answer = False  # whether what is there when a write fails came in answer to it, not before it
 
@@ -112,13 +114,14 @@ class Connection(Watched, asyncio.BufferedProtocol):
             self.awaited = self.answered and not self.ended
 
     def _await(self) -> None:
-        if not self.ended and not self._tunnel:
+        if not self._held and not self._tunnel and (self.blocked or not self.ended):
             self.awaited, self.quiet_since = True, None
 
     def hold(self, held: bool) -> None:
         """Read no more from upstream (its bytes have nowhere to go), or read again."""
         if not self.open:
             return
+        self._held = held
         if held:
             self.awaited = False  # it is not upstream who is slow
             self.transport.pause_reading()
@@ -130,7 +133,7 @@ class Connection(Watched, asyncio.BufferedProtocol):
         """Give the connection back: the answer has ended. ``sent``: the request as well."""
         self.user = None
         self.awaited = False
-        if sent and self.ended and self._reusable and self.open:
+        if sent and self.ended and self._reusable and self.open and not self.transport.get_write_buffer_size():
             self._pool.give(self)
         else:
             self.abort()
@@ -142,6 +145,12 @@ class Connection(Watched, asyncio.BufferedProtocol):
         self._pool.forget(self)
         if self.transport is not None:
             self.transport.abort()
+
+    def end(self) -> None:
+        """Let go of the connection once what was written to it is out; for that upstream has as long as to answer."""
+        self.user = None
+        self.open, self.awaited, self.quiet_since = False, True, None
+        self.transport.close()
 
     def condemn(self) -> None:
         """What it answered could not be read: unless it has another exchange already, it is to have none."""
@@ -264,7 +273,8 @@ class Connection(Watched, asyncio.BufferedProtocol):
             self._take_what_came()
         fault = UpstreamFault(f"upstream closed the connection{f': {explain(exc)}' if exc else ''}")
         fault.reset = isinstance(exc, ConnectionResetError)
-        self._fail(fault)
+        self.awaited = False
+        self._fail(fault, lost=True)
 
     def _take_what_came(self) -> None:
         """A server that answers before it has read the whole request, and closes, resets the connection: our next write
@@ -274,27 +284,37 @@ class Connection(Watched, asyncio.BufferedProtocol):
         ):
             self.buffer_updated(size)
 
-    def _fail(self, fault: UpstreamFault) -> None:
+    def _fail(self, fault: UpstreamFault, *, lost: bool = False) -> None:
+        """``lost``: nothing is left to abort, and asyncio would tell of the loss a second time."""
         user, self.user = self.user, None
-        self.abort()
+        if not lost:
+            self.abort()
         if user is not None:
             user.on_failure(fault)
+
+    def moves(self) -> bool:
+        """The sweep's look at what is quiet: whether it takes bytes, though it says none."""
+        before, self._unsent = self._unsent, unsent(self.transport)
+        return self._unsent != before
 
     def expire(self, seconds: float) -> None:
         self._fail(UpstreamTimeout(f"upstream sent nothing for {seconds:g} s"))
 
     def pause_writing(self) -> None:
         self.blocked = True
-        if not self._tunnel:
-            self.awaited, self.quiet_since = True, None  # that it reads on, though it may have answered
+        self._await()  # that it reads on, though it may have answered
         if self.user is not None:
             self.user.on_blocked(True)
 
     def resume_writing(self) -> None:
         self.blocked = False
-        self.awaited = (self._due or self.answered) and not self.ended and not self._tunnel
-        if self.user is not None:
-            self.user.on_blocked(False)
+        self.awaited = (self._due or self.answered) and not (self.ended or self._tunnel or self._held)
+        if self.user is not None:  # asyncio looks at the connection once more behind this: it must not be closed here
+            asyncio.get_running_loop().call_soon(self._tell_unblocked, self.user)
+
+    def _tell_unblocked(self, user: User) -> None:
+        if self.user is user and not self.blocked:
+            user.on_blocked(False)
 
 
 class Pool:
@@ -352,6 +372,8 @@ class Pool:
         """End what has waited too long; called now and then."""
         now, read = self.time(), self._timeouts.read
         for connection in list(self._all):
+            if connection.awaited and connection.quiet_since is not None and connection.moves():
+                connection.quiet_since = None
             if connection.awaited and connection.overdue(now, read):
                 connection.expire(read or 0)
         for connection in list(self._idle):

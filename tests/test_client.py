@@ -32,6 +32,8 @@ class Transport:
     def close(self) -> None:
         self.closed = True
 
+    def write_eof(self) -> None: ...
+
     def pause_reading(self) -> None:
         self.paused = True
 
@@ -86,6 +88,7 @@ async def while_it_reads_nothing() -> None:
     assert client.eof_received()
     assert asked == []
     client.resume_writing()
+    await asyncio.sleep(0)
     assert asked == ["/1"]
     await ended(client)
     assert (asked, transport.closed) == (["/1", "/2"], False)
@@ -110,7 +113,18 @@ async def inside_a_head() -> None:
     client.data_received(SECOND[:9])
     assert client.eof_received()
     client.resume_writing()
+    await asyncio.sleep(0)
     assert (asked, transport.closed) == ([], True)
+
+
+async def inside_a_head_while_an_answer_is_on_its_way() -> None:
+    """It is not reset: what was written would be lost."""
+    client, transport, asked = connected()
+    client.data_received(FIRST)
+    await ended(client)
+    client.data_received(SECOND[:9])
+    assert not client.eof_received()
+    assert (asked, transport.closed) == (["/1"], True)
 
 
 async def blocked_again() -> None:
@@ -121,12 +135,19 @@ async def blocked_again() -> None:
     await ended(client)
     assert (asked, transport.closed) == (["/1"], False)
     client.resume_writing()
+    await asyncio.sleep(0)
     assert (asked, transport.closed) == (["/1", "/2"], False)
 
 
 @pytest.mark.parametrize(
     "when",
-    [while_it_reads_nothing, between_two_exchanges, inside_a_head, blocked_again],
+    [
+        while_it_reads_nothing,
+        between_two_exchanges,
+        inside_a_head,
+        inside_a_head_while_an_answer_is_on_its_way,
+        blocked_again,
+    ],
     ids=lambda when: when.__name__,
 )
 def test_a_client_that_has_said_all_gets_all_answers(when: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +162,23 @@ def test_a_client_that_reads_nothing_is_not_read_far() -> None:
         client.data_received(FIRST * 10_000)
         assert transport.paused
         client.resume_writing()
+        await asyncio.sleep(0)
         assert asked == ["/1"]
         assert transport.paused  # as far as there is more than enough
+
+    asyncio.run(run())
+
+
+def test_who_is_to_go_is_read_to_the_end() -> None:
+    """Else what it still sends would reset the connection, and the answer with it."""
+
+    async def run() -> None:
+        client, transport, _ = connected()
+        client.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        client.hold(True)
+        client.data_received(b"x" * 100_000)
+        assert transport.paused
+        client.finish(False)
+        assert not transport.paused
 
     asyncio.run(run())

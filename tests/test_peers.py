@@ -52,14 +52,23 @@ def test_who_is_shut_down_on_both_sides_reads_no_more(pair: tuple[socket.socket,
 def test_who_leaves_is_missed_though_nothing_is_read(pair: tuple[socket.socket, socket.socket], how: str) -> None:
     there, here = pair
     there.send(b"unread")
-    assert not has_left(here)
+    assert not has_left(here, told_end=False)
     if how == "reset":
         there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     else:
         there.shutdown(socket.SHUT_WR)
-        assert not has_left(here)
+        assert not has_left(here, told_end=False)
     there.close()
-    assert has_left(here)
+    assert has_left(here, told_end=False)
+
+
+@linux
+def test_who_has_said_all_to_who_has_said_all_has_not_left(pair: tuple[socket.socket, socket.socket]) -> None:
+    there, here = pair
+    there.send(b"unread")
+    for one in pair:
+        one.shutdown(socket.SHUT_WR)
+    assert not has_left(here, told_end=True)
 
 
 def test_what_cannot_be_known_is_no_end() -> None:

@@ -1277,3 +1277,31 @@ def test_who_leaves_while_nobody_reads_is_missed(start: Start, upstream: Scripte
             pass
         left.set()
         assert ended.wait(TIMEOUT)
+
+
+def test_what_a_client_says_last_in_a_tunnel_arrives(session: nbproxy.Session, upstream: Scripted) -> None:
+    """Upstream has said all, and takes its time."""
+    sizes, came = [4_000_000 + 40_000 * n for n in range(8)], []
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        talk.send(SWITCHED + b"bye")
+        talk.socket.shutdown(socket.SHUT_WR)
+        size = 0
+        while data := talk.socket.recv(4096):
+            size += len(data)
+        came.append(size)
+        done.release()
+
+    done, upstream.handler = threading.Semaphore(0), handler
+    for size in sizes:
+        with Client(session.url) as client:
+            talk = Conversation(client.socket)
+            talk.send(UPGRADE)
+            talk.head()
+            assert talk.exactly(3) == b"bye"
+            talk.send(b"x" * size)
+            client.socket.shutdown(socket.SHUT_WR)
+            assert done.acquire(timeout=TIMEOUT)
+    assert came == sizes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -220,3 +221,77 @@ def test_what_stands_behind_an_answer_that_fills_a_read_is_not_the_next_one(
         return user
 
     assert len(result_of(exchange).body) == size
+
+
+def test_a_connection_that_is_not_read_is_not_waited_for(
+    result_of: Callable[[Exchange], User], upstream: Scripted
+) -> None:
+    """Whatever upstream takes of the request meanwhile."""
+    upstream.handler = lambda talk: talk.send(OK) if talk.closed() else None
+
+    async def exchange(pool: Pool) -> User:
+        connection, user = await pool.connect(), User()
+        connection.begin(user, "PUT", HEAD, due=False)
+        for held in (True, False):
+            connection.hold(held)
+            connection.pause_writing()
+            assert connection.awaited is not held
+            connection.expect_answer()
+            assert connection.awaited is not held
+            connection.resume_writing()
+            assert connection.awaited is not held
+        connection.abort()
+        return user
+
+    result_of(exchange)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system must tell what was not taken")
+def test_who_takes_bytes_is_not_quiet(result_of: Callable[[Exchange], User], upstream: Scripted) -> None:
+    go, took = threading.Event(), threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        assert go.wait(TIMEOUT)
+        talk.request()
+        took.set()
+        talk.send(OK)
+
+    upstream.handler = handler
+
+    async def exchange(pool: Pool) -> User:
+        connection, user = await pool.connect(), User()
+        connection.begin(user, "PUT", HEAD.replace(b"100000", b"32000000") + b"x" * 32_000_000, due=True)
+        while connection.moves():  # until the buffers are full
+            await asyncio.sleep(0.01)
+        go.set()
+        while not took.is_set():
+            await asyncio.sleep(0)
+        assert connection.moves()
+        await user.over
+        return user
+
+    assert result_of(exchange).status == 200
+
+
+def test_a_connection_whose_request_is_not_out_serves_none_after_it(
+    result_of: Callable[[Exchange], User], upstream: Scripted
+) -> None:
+    over = threading.Event()
+
+    def handler(talk: Conversation) -> None:
+        talk.head()
+        talk.send(OK)
+        over.wait(TIMEOUT)
+
+    upstream.handler = handler
+
+    async def exchange(pool: Pool) -> User:
+        connection, user = await pool.connect(), User()
+        connection.begin(user, "PUT", HEAD.replace(b"100000", b"32000000") + b"x" * 32_000_000, due=True)
+        await user.over
+        connection.release(sent=True)
+        assert pool.take() is None
+        over.set()
+        return user
+
+    assert result_of(exchange).ended
