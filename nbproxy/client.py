@@ -96,7 +96,6 @@ class ClientConnection(Watched, asyncio.Protocol):
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.gone = False
         self.blocked = False
-        self._unread = 0  # of what was written: at the last sweep
         self.peer: str | None = None
         self.t0 = 0.0  # of perf_counter: the request's first byte
 
@@ -112,6 +111,10 @@ class ClientConnection(Watched, asyncio.Protocol):
         if not self.gone and not self.transport.is_closing():
             self.quiet_since = None
             self.transport.writelines(pieces)
+
+    def invite(self) -> None:
+        """Tell the client to send its body (RFC 9110 §10.1.1)."""
+        self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def hold(self, held: bool) -> None:
         """The handler takes no more of the body for now, or does again."""
@@ -383,10 +386,15 @@ class ClientConnection(Watched, asyncio.Protocol):
     def resume_writing(self) -> None:
         self.blocked = False
         self.quiet_since = None
+        # Asyncio looks at the connection once more behind this: it must not be closed here.
         if self._handler is not None:
-            self._handler.on_client_blocked(False)
+            asyncio.get_running_loop().call_soon(self._tell_unblocked, self._handler)
         elif self._reader.pending:
-            self._resume_soon()  # asyncio looks at the connection once more behind this: it must not be closed here
+            self._resume_soon()
+
+    def _tell_unblocked(self, handler: Handler) -> None:
+        if self._handler is handler and not self.blocked:
+            handler.on_client_blocked(False)
 
     # -- time
 
@@ -396,9 +404,7 @@ class ClientConnection(Watched, asyncio.Protocol):
         if self._paused and has_left(self.transport.get_extra_info("socket"), told_end=self._told_end):
             self.transport.abort()
         elif unread := self.transport.get_write_buffer_size():
-            if unread != self._unread:  # slowly, but it reads
-                self._unread, self.quiet_since = unread, None
-            elif self.overdue(now, limits.idle_s):
+            if not self.moved(unread) and self.overdue(now, limits.idle_s):  # else it reads, though slowly
                 self.transport.abort()
         elif self._lingering_until is not None:
             if now > self._lingering_until:

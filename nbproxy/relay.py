@@ -81,7 +81,7 @@ class Relay:
             self._collected = [self._buffered]
             if self._head.expects_continue and not self._continued:
                 self._continued = True
-                self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._client.invite()
 
     def _collect(self, data: bytes) -> None:
         assert self._collected is not None
@@ -315,10 +315,7 @@ class Relay:
         """One side of a tunnel has ended; with the second there is nothing left of it."""
         self._sides -= 1
         if not self._sides:
-            self.over = True
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.end()
+            self._drop(flushed=True)
             self._finish(None)
             self._client.cut()
 
@@ -405,11 +402,12 @@ class Relay:
         self._finish(str(fault))
         self._client.finish(keep)
 
-    def _drop(self) -> None:
+    def _drop(self, *, flushed: bool = False) -> None:
+        """Let go of upstream; ``flushed``: once what was written is out."""
         self.over = True
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.abort()
+            connection.end() if flushed else connection.abort()
 
     def on_client_gone(self) -> None:
         if self.over:

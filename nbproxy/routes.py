@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import inspect
 import time
@@ -292,7 +291,7 @@ class OwnExchange:
     def start(self) -> None:
         """Begin: the body is gathered first."""
         if self._draft.head.expects_continue:
-            self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._client.invite()
 
     def on_body(self, data: bytes) -> None:
         self._size += len(data)
@@ -347,8 +346,7 @@ class OwnExchange:
 
     def on_client_blocked(self, blocked: bool) -> None:
         if self._ending is not None and not blocked:
-            asyncio.get_running_loop().call_soon(self._client.finish, self._ending)  # see its ``resume_writing``
-            self._ending = None
+            self._client.finish(self._ending)
 
     def on_client_gone(self) -> None:
         if not self._over:

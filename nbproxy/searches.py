@@ -105,7 +105,7 @@ class SearchExchange:
             self._relay("too-large").start()
         elif self._head.expects_continue:
             self._continued = True
-            self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._client.invite()
 
     def _over_limit(self, size: int) -> bool:
         limit = self._context.limits.search_bytes

@@ -79,7 +79,6 @@ class Connection(Watched, asyncio.BufferedProtocol):
         self._look: Callable[[int], list[Any]] | None = None  # made once: polls the socket
         self.blocked = False  # whether upstream takes no more bytes for now
         self._held = False  # whether it is not read for now
-        self._unsent = 0  # at the last sweep that saw nothing come
         self._more = False  # whether something stood behind what was read last
         self._is_answer = False  # whether what is there when a write fails came in answer to it, not before it
 
@@ -133,7 +132,8 @@ class Connection(Watched, asyncio.BufferedProtocol):
         """Give the connection back: the answer has ended. ``sent``: the request as well."""
         self.user = None
         self.awaited = False
-        if sent and self.ended and self._reusable and self.open and not self.transport.get_write_buffer_size():
+        clean = sent and self.ended and self._reusable and not self._more
+        if clean and self.open and not self.transport.get_write_buffer_size():
             self._pool.give(self)
         else:
             self.abort()
@@ -208,7 +208,7 @@ class Connection(Watched, asyncio.BufferedProtocol):
         try:
             if (whole := self._reader.whole(data, size)) is not None:
                 head, start = whole
-                self.ended, self.awaited, self._reusable = True, self.blocked, head.persistent and not self._more
+                self.ended, self.awaited, self._reusable = True, self.blocked, head.persistent
                 if small:
                     user.on_whole(head, data[start:])
                 elif user.borrows:
@@ -250,7 +250,7 @@ class Connection(Watched, asyncio.BufferedProtocol):
     def _end(self, trailers: bytes) -> None:
         self.ended = True
         self.awaited = self.blocked
-        self._reusable = self._reusable and self._reader.clean and not self._more
+        self._reusable = self._reusable and self._reader.clean
         if self.user is not None:
             self.user.on_end(trailers)
 
@@ -294,8 +294,7 @@ class Connection(Watched, asyncio.BufferedProtocol):
 
     def moves(self) -> bool:
         """The sweep's look at what is quiet: whether it takes bytes, though it says none."""
-        before, self._unsent = self._unsent, unsent(self.transport)
-        return self._unsent != before
+        return self.moved(unsent(self.transport))
 
     def expire(self, seconds: float) -> None:
         self._fail(UpstreamTimeout(f"upstream sent nothing for {seconds:g} s"))
@@ -372,8 +371,8 @@ class Pool:
         """End what has waited too long; called now and then."""
         now, read = self.time(), self._timeouts.read
         for connection in list(self._all):
-            if connection.awaited and connection.quiet_since is not None and connection.moves():
-                connection.quiet_since = None
+            if connection.awaited and connection.quiet_since is not None:
+                connection.moves()
             if connection.awaited and connection.overdue(now, read):
                 connection.expire(read or 0)
         for connection in list(self._idle):

@@ -16,6 +16,15 @@ class Watched:
 
     awaited = False
     quiet_since: float | None = None
+    _left = 0  # for the other side to take: at the last sweep that looked
+
+    def moved(self, left: int) -> bool:
+        """The sweep's look at what the other side has still to take: whether it has taken some, so that it is not
+        quiet."""
+        before, self._left = self._left, left
+        if left != before:
+            self.quiet_since = None
+        return left != before
 
     def overdue(self, now: float, limit: float | None) -> bool:
         """The sweep's look: whether nothing has come for ``limit`` seconds (None: however long)."""
