@@ -25,6 +25,30 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
+MIB = b"x" * (1 << 20)
+
+
+def taken(sock: socket.socket, block: bytes = MIB) -> int:
+    """How many of 64 blocks (of a MiB) are taken before for half a second nothing more is."""
+    sent = 0
+    sock.settimeout(0.5)
+    try:
+        while sent < 64:
+            sock.sendall(block)
+            sent += 1
+    except TimeoutError:
+        pass
+    sock.settimeout(TIMEOUT)
+    return sent
+
+
+def swallow(sock: socket.socket) -> None:
+    """Read to the end, or to a reset."""
+    with contextlib.suppress(ConnectionError):
+        while sock.recv(1 << 20):
+            pass
+
+
 @pytest.fixture(autouse=True, params=["uvloop", "asyncio"])
 def _loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything here holds on both loops."""
@@ -219,13 +243,8 @@ def test_a_slow_reader_holds_upstream_back(session: nbproxy.Session, upstream: S
     def pour(talk: Conversation) -> None:
         talk.request()
         talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 << 20))
-        talk.socket.settimeout(0.5)  # of a send that nobody takes
-        try:
-            for _ in range(64):
-                talk.send(b"x" * (1 << 20))
-                sent[0] += 1
-        except TimeoutError:
-            release.set()
+        sent[0] = taken(talk.socket)
+        release.set()
 
     upstream.handler = pour
     with Client(session.url) as client:
@@ -1060,20 +1079,6 @@ def test_a_client_of_http10_is_not_told_what_it_knows(session: nbproxy.Session, 
         assert client.rest() == OK
 
 
-def taken(sock: socket.socket) -> int:
-    """How many MiB of 64 are taken before for half a second nothing more is."""
-    block, sent = b"x" * (1 << 20), 0
-    sock.settimeout(0.5)
-    try:
-        while sent < 64:
-            sock.sendall(block)
-            sent += 1
-    except TimeoutError:
-        pass
-    sock.settimeout(TIMEOUT)
-    return sent
-
-
 UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
 SWITCHED = b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
 
@@ -1157,14 +1162,7 @@ def test_who_reads_nothing_is_read_no_more(session: nbproxy.Session, upstream: S
     seen = upstream.answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048400\r\n\r\n"
     with Client(session.url) as client:
-        sent, block = 0, request + b"x" * 1_048_400
-        client.socket.settimeout(0.5)
-        try:
-            while sent < 64:
-                client.send(block)
-                sent += 1
-        except TimeoutError:
-            pass
+        sent = taken(client.socket, request + b"x" * 1_048_400)
         assert sent < 40
         assert len(seen) <= sent
 
@@ -1204,9 +1202,7 @@ def test_who_answers_early_and_reads_no_more_is_not_waited_for(start: Start, ups
         talk.head()
         talk.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
         assert over.wait(TIMEOUT)
-        with contextlib.suppress(ConnectionError):
-            while talk.socket.recv(1 << 20):
-                pass
+        swallow(talk.socket)
         ended.set()
 
     upstream.handler = handler
@@ -1263,9 +1259,7 @@ def test_who_leaves_while_nobody_reads_is_missed(start: Start, upstream: Scripte
         if what == "tunnel":
             talk.send(SWITCHED)
         left.wait(TIMEOUT)
-        with contextlib.suppress(ConnectionError):
-            while talk.socket.recv(1 << 20):
-                pass
+        swallow(talk.socket)
         ended.set()
 
     upstream.handler = handler

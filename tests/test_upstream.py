@@ -25,6 +25,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LARGE = b"HTTP/1.1 413 Too Large\r\nContent-Length: 30000\r\n%b\r\n" + b"b" * 30_000
 HEAD = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+HUGE = HEAD.replace(b"100000", b"32000000") + b"x" * 32_000_000  # more than the system's buffers hold
 
 
 class User:
@@ -260,7 +261,7 @@ def test_who_takes_bytes_is_not_quiet(result_of: Callable[[Exchange], User], ups
 
     async def exchange(pool: Pool) -> User:
         connection, user = await pool.connect(), User()
-        connection.begin(user, "PUT", HEAD.replace(b"100000", b"32000000") + b"x" * 32_000_000, due=True)
+        connection.begin(user, "PUT", HUGE, due=True)
         while connection.moves():  # until the buffers are full
             await asyncio.sleep(0.01)
         go.set()
@@ -287,7 +288,7 @@ def test_a_connection_whose_request_is_not_out_serves_none_after_it(
 
     async def exchange(pool: Pool) -> User:
         connection, user = await pool.connect(), User()
-        connection.begin(user, "PUT", HEAD.replace(b"100000", b"32000000") + b"x" * 32_000_000, due=True)
+        connection.begin(user, "PUT", HUGE, due=True)
         await user.over
         connection.release(sent=True)
         assert pool.take() is None
